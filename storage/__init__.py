@@ -1,0 +1,1 @@
+"""Software-defined storage: from disks up to files, for one node."""

@@ -1,0 +1,1 @@
+"""Pools: disks with labels, pool metadata by epoch, slab allocation."""

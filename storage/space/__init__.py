@@ -1,0 +1,1 @@
+"""Spaces: virtual disks made of slabs, with their resiliency."""
