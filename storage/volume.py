@@ -13,7 +13,7 @@ and [MS-FSCC]; sizes and offsets are bytes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from storage.fs.port import Entry, ExtendedAttribute, Node, Stream, VolumeIdentity, VolumeUsage
@@ -330,14 +330,3 @@ class Volume(Protocol):
     def snapshots(self) -> Sequence[int]: ...
     async def sync(self) -> None: ...
     async def close(self) -> None: ...
-
-
-@dataclass(slots=True)
-class VolumeStatus:
-    """For administrators: how many opens, locks and leases the volume holds now."""
-
-    opens: int = 0
-    leases: int = 0
-    locks: int = 0
-    kept: int = 0
-    details: dict[str, int] = field(default_factory=dict)
