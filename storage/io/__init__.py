@@ -1,0 +1,1 @@
+"""Drivers: file-backed disks, and directories of the host."""
