@@ -1,0 +1,1 @@
+"""Drivers: the real runtime, configuration files, the node's process."""
