@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Final
 
 from smbproto.codec import BYTES, FileId, Message, Names, Pair, message, reserved4, u16, u32
-from smbproto.fscc.constants import FILE_NOTIFY_CHANGE_NAMES
+from smbproto.fscc.fsctl_codes import FILE_NOTIFY_CHANGE_NAMES
 
 SMB2_WATCH_TREE: Final = 0x0001
 

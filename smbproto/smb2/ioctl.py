@@ -15,7 +15,7 @@ from smbproto.codec import (
     reserved4,
     u32,
 )
-from smbproto.fscc.constants import FSCTL_NAMES
+from smbproto.fscc.fsctl_codes import FSCTL_NAMES
 
 SMB2_0_IOCTL_IS_FSCTL: Final = 0x00000001
 
