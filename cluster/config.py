@@ -86,7 +86,7 @@ def _parse(text: str, source: str) -> Any:
     return whole["body"]
 
 
-def _build(kind: type[T], body: Any, source: str) -> T:
+def build(kind: type[T], body: Any, source: str) -> T:
     """A dataclass from its JSON object, each field's type checked."""
     if not isinstance(body, dict):
         raise ConfigError(f"{source}: expected an object, found {type(body).__name__}")
@@ -108,7 +108,7 @@ def _build(kind: type[T], body: Any, source: str) -> T:
 
 def load_one(kind: type[T], text: str, source: str) -> T:
     """Raises: ConfigError naming `source`."""
-    return _build(kind, _parse(text, source), source)
+    return build(kind, _parse(text, source), source)
 
 
 def load_many(kind: type[T], text: str, source: str) -> list[T]:
@@ -116,4 +116,4 @@ def load_many(kind: type[T], text: str, source: str) -> list[T]:
     body = _parse(text, source)
     if not isinstance(body, list):
         raise ConfigError(f"{source}: expected a list")
-    return [_build(kind, item, source) for item in body]
+    return [build(kind, item, source) for item in body]
