@@ -3,12 +3,12 @@
     start                start+52                  start+52+length
     | TRANSFORM_HEADER   | message -> ciphertext   | 16 bytes of slack |
 
-The cipher writes its tag behind the ciphertext; SMB keeps it in the header. So `Sealer.seal_in_place` borrows
-the slack and moves the tag, and `Opener.open_in_place` puts the tag there, decrypts, and restores the 16 bytes,
-which may be the next frame's.
+The cipher writes its tag behind the ciphertext; SMB keeps it in the header. So `Sealer.seal_in_place`
+borrows the slack and moves the tag; `Opener.open_in_place` puts the tag there, decrypts, and restores the 16
+bytes, which may be the next frame's.
 
-A nonce never repeats under a key: a Sealer counts, and it is the only sealer of its key. Encryption keys belong
-to the session, not to a channel, so all channels of a session share one Sealer.
+A nonce never repeats under a key: a Sealer counts, and it is the only sealer of its key. Encryption keys
+belong to the session, not to a channel, so all channels of a session share one Sealer.
 
 Source: [MS-SMB2] 2.2.41 SMB2 TRANSFORM_HEADER; 3.1.4.3 Encrypting the Message;
 3.3.5.2.1.1 Decrypting the Message.

@@ -3,7 +3,7 @@
     value(0) = 64 zero bytes;  value(n) = SHA-512(value(n-1) || message(n))
 
 A connection hashes its NEGOTIATE request and response; each session setup goes on from a copy of that, over
-every SESSION_SETUP request and response up to the request that completes it (the last response is not hashed).
+every SESSION_SETUP request and response up to the request that completes it (the last response is not).
 
 Source: [MS-SMB2] 3.1.4.2 Generating Cryptographic Keys; 3.3.5.4 Receiving an SMB2 NEGOTIATE Request.
 """

@@ -1,8 +1,8 @@
 """Signing and verifying messages: HMAC-SHA256, AES-128-CMAC, AES-128-GMAC.
 
-A `Signer` holds the prepared key; one serves both directions, and all channels that share the key. A message is
-the bytes from its SMB2 header to the end of its padding in a compound. Nothing is copied: the signature field is
-zeroed where it is.
+A `Signer` holds the prepared key; one serves both directions, and all channels that share the key. A message
+is the bytes from its SMB2 header to the end of its padding in a compound. Nothing is copied: the signature
+field is zeroed where it is.
 
 Source: [MS-SMB2] 3.1.4.1 Signing An Outgoing Message; 3.1.5.1 Verifying an Incoming Message;
 2.2.3.1.7 SMB2_SIGNING_CAPABILITIES; RFC 4493 The AES-CMAC Algorithm.
@@ -51,7 +51,7 @@ class Signer(Protocol):
         ...
 
     def verify(self, message: memoryview, message_id: int, is_server: bool, is_cancel: bool = False) -> bool:
-        """Whether the signature in `message` is right. If so its field is left zeroed; otherwise as it came."""
+        """Whether the signature in `message` is right. If so its field is left zero; otherwise as it came."""
         ...
 
 
