@@ -1,0 +1,1 @@
+"""The command line `sofs`: nouns first, human tables by default, `--json` always."""

@@ -1,0 +1,269 @@
+"""One node: its state, pool, volumes, shares and server, wired together. The only place where all layers meet.
+
+    Node.open(state)  ->  pool (quorum of its disks)  ->  volumes (catalog over two spaces each)  ->  object stores
+                      ->  Server with the configured shares  ->  serve()
+    Node.close()      in the reverse order; everything acknowledged is durable then.
+
+A volume NAME is two spaces of the pool: NAME/metadata (always mirrored) and NAME/data (the volume's resiliency).
+Owner: the process. Must not decide anything that a lower layer owns; it opens, connects and closes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cluster import config
+from cluster.accounts import Accounts, AccountsRecord, new_machine_sid
+from cluster.config import NodeConfig, ShareConfig
+from cluster.errors import AlreadyExists, NotFound, OperatorError
+from cluster.io.disks import close_disks, open_disks
+from cluster.io.state import StateDirectory
+from cluster.serving import Serving
+from storage.disk import Disk
+from storage.errors import StorageError
+from storage.fs.catalog import CatalogFileSystem
+from storage.io.hostfs.filesystem import HostFileSystem
+from storage.objectstore.volume import ObjectStoreVolume
+from storage.pool.pool import Pool
+from storage.runtime import Runtime
+from storage.space.port import Space
+
+log = logging.getLogger("sofs.node")
+
+NODE_FILE = "node.json"
+SHARES_FILE = "shares.json"
+USERS_FILE = "users.json"
+VOLUMES_MAX = 64
+SHARES_MAX = 1000
+VOLUME_NAME_MAX = 32
+
+
+@dataclass(slots=True)
+class MountedVolume:
+    """A volume that is open: its spaces, file system and arbiter. `resiliency` and `provisioning` as the pool tells them."""
+
+    name: str
+    volume: ObjectStoreVolume
+    filesystem: CatalogFileSystem | HostFileSystem
+    metadata: Space | None = None
+    data: Space | None = None
+
+
+class Node:
+    """See the module. Made by `Node.open`; `close` ends it."""
+
+    def __init__(self, state: StateDirectory, runtime: Runtime, settings: NodeConfig, accounts: Accounts) -> None:
+        self.state = state
+        self.runtime = runtime
+        self.settings = settings
+        self.accounts = accounts
+        self.shares: list[ShareConfig] = []
+        self.disks: list[Disk] = []
+        self.pool: Pool | None = None
+        self.volumes: dict[str, MountedVolume] = {}
+        self.directories: dict[str, MountedVolume] = {}
+        self.serving = Serving(self)
+
+    # configuration ----------------------------------------------------------------------------------------------
+    @staticmethod
+    def initialise(state: StateDirectory, settings: NodeConfig, entropy: bytes) -> None:
+        """Write the first configuration of a node. Raises: AlreadyExists, ConfigError."""
+        state.create()
+        if state.exists(NODE_FILE):
+            raise AlreadyExists(f"{state.path} holds a node already")
+        state.write(USERS_FILE, config.dump(Accounts(new_machine_sid(entropy)).to_record()), secret=True)
+        state.write(NODE_FILE, config.dump(settings))
+
+    @classmethod
+    async def open(cls, state: StateDirectory, runtime: Runtime) -> Node:
+        """Open everything the state names; serves nothing yet.
+
+        Raises: OperatorError, StorageError; what was opened until then is closed again.
+        """
+        settings = state.load_one(NodeConfig, NODE_FILE)
+        record = state.load_one(AccountsRecord, USERS_FILE)
+        node = cls(state, runtime, settings, Accounts.from_record(record, USERS_FILE))
+        node.shares = state.load_many(ShareConfig, SHARES_FILE)
+        try:
+            if settings.disks:
+                node.disks = await open_disks(settings.disks, runtime)
+                node.pool = await Pool.open(node.disks, runtime)
+                for name in node.volume_names():
+                    await node.mount(name)
+            for share in node.shares:
+                node.serving.add(share, await node.volume_of(share))
+        except BaseException:
+            await node.close()
+            raise
+        return node
+
+    def save_accounts(self) -> None:
+        self.state.write(USERS_FILE, config.dump(self.accounts.to_record()), secret=True)
+
+    def save_settings(self) -> None:
+        self.state.write(NODE_FILE, config.dump(self.settings))
+
+    def save_shares(self) -> None:
+        self.state.write(SHARES_FILE, config.dump(self.shares))
+
+    # pool and volumes -------------------------------------------------------------------------------------------
+    def require_pool(self) -> Pool:
+        """Raises: OperatorError."""
+        if self.pool is None:
+            raise OperatorError("this node has no pool; `sofs pool create DISK...` makes one")
+        return self.pool
+
+    def volume_names(self) -> list[str]:
+        """Names of the pool's volumes, mounted or not."""
+        spaces = self.require_pool().space_names()
+        return sorted(name.removesuffix("/data") for name in spaces if name.endswith("/data"))
+
+    async def create_pool(self, name: str, disks: Sequence[Disk], slab_bytes: int) -> None:
+        """Raises: AlreadyExists, StorageError."""
+        if self.pool is not None:
+            raise AlreadyExists(f"this node has the pool {self.pool.name!r} already")
+        self.pool = await Pool.create(list(disks), name, slab_bytes=slab_bytes, runtime=self.runtime)
+        self.disks = list(disks)
+        self.settings.disks = [disk.name for disk in disks]
+        self.save_settings()
+
+    async def mount(self, name: str) -> MountedVolume:
+        """Open a volume of the pool. Raises: NotFound, StorageError."""
+        pool = self.require_pool()
+        if name not in self.volume_names():
+            raise NotFound(f"there is no volume {name!r}; `sofs volume list` shows those there are")
+        metadata, data = pool.space(f"{name}/metadata"), pool.space(f"{name}/data")
+        filesystem = await CatalogFileSystem.open(metadata, data, self.runtime)
+        mounted = MountedVolume(name, ObjectStoreVolume(filesystem, self.runtime), filesystem, metadata, data)
+        self.serving.attach(mounted.volume)
+        self.volumes[name] = mounted
+        return mounted
+
+    async def create_volume(
+        self,
+        name: str,
+        size_bytes: int,
+        *,
+        resiliency: str = "mirror",
+        provisioning: str = "thin",
+        columns: int = 0,
+        interleave_bytes: int = 0,
+    ) -> MountedVolume:
+        """Make the two spaces, format, mount. Raises: OperatorError, StorageError; a half-made volume is removed again."""
+        pool = self.require_pool()
+        if not 0 < len(name) <= VOLUME_NAME_MAX or not name.replace("-", "").replace("_", "").isalnum():
+            raise OperatorError(f"{name!r} is no volume name: 1 to {VOLUME_NAME_MAX} letters, digits, - and _")
+        if name in self.volume_names():
+            raise AlreadyExists(f"there is a volume {name!r} already")
+        if len(self.volume_names()) >= VOLUMES_MAX:
+            raise OperatorError(f"there are {VOLUMES_MAX} volumes, which is the most")
+        mirrored = "mirror" if len(self.disks) > 1 else "simple"
+        try:
+            await pool.create_space(
+                f"{name}/metadata", mirrored, metadata_size(size_bytes, pool.slab_bytes), provisioning="thin"
+            )
+            await pool.create_space(
+                f"{name}/data",
+                resiliency,
+                size_bytes,
+                provisioning=provisioning,
+                columns=columns or None,
+                interleave=interleave_bytes or None,
+            )
+            metadata, data = pool.space(f"{name}/metadata"), pool.space(f"{name}/data")
+            filesystem = await CatalogFileSystem.format(metadata, data, self.runtime, label=name)
+            await filesystem.close()
+            return await self.mount(name)
+        except StorageError:
+            for part in ("data", "metadata"):
+                if f"{name}/{part}" in pool.space_names():
+                    await pool.delete_space(f"{name}/{part}")
+            raise
+
+    async def unmount(self, name: str) -> None:
+        mounted = self.volumes.pop(name)
+        self.serving.detach(mounted.volume)
+        await mounted.volume.close()
+
+    async def remove_volume(self, name: str) -> None:
+        """Raises: NotFound, OperatorError if a share serves it."""
+        pool = self.require_pool()
+        if name not in self.volume_names():
+            raise NotFound(f"there is no volume {name!r}")
+        users = [share.name for share in self.shares if share.volume == name]
+        if users:
+            raise OperatorError(f"volume {name} is served by share {users[0]}; `sofs share remove {users[0]}` first")
+        if name in self.volumes:
+            await self.unmount(name)
+        await pool.delete_space(f"{name}/data")
+        await pool.delete_space(f"{name}/metadata")
+
+    async def volume_of(self, share: ShareConfig) -> ObjectStoreVolume:
+        """The volume that a share serves; a directory of the host is opened at its first use. Raises: OperatorError."""
+        if share.volume:
+            mounted = self.volumes.get(share.volume)
+            if mounted is None:
+                raise NotFound(f"share {share.name}: there is no volume {share.volume!r}")
+            return mounted.volume
+        mounted = self.directories.get(share.directory)
+        if mounted is None:
+            try:
+                filesystem = HostFileSystem(share.directory, self.runtime)
+            except OSError as error:
+                raise OperatorError(f"share {share.name}: {share.directory}: {error.strerror}") from None
+            mounted = MountedVolume(share.directory, ObjectStoreVolume(filesystem, self.runtime), filesystem)
+            self.serving.attach(mounted.volume)
+            self.directories[share.directory] = mounted
+        return mounted.volume
+
+    # shares -----------------------------------------------------------------------------------------------------
+    async def add_share(self, share: ShareConfig) -> None:
+        """Raises: OperatorError."""
+        config.check_share(share)
+        if any(known.name.casefold() == share.name.casefold() for known in self.shares):
+            raise AlreadyExists(f"there is a share {share.name!r} already")
+        if len(self.shares) >= SHARES_MAX:
+            raise OperatorError(f"there are {SHARES_MAX} shares, which is the most")
+        self.serving.add(share, await self.volume_of(share))
+        self.shares.append(share)
+        self.save_shares()
+
+    async def remove_share(self, name: str) -> None:
+        """Connections to it are ended. Raises: NotFound."""
+        for share in self.shares:
+            if share.name.casefold() == name.casefold():
+                await self.serving.remove(share.name)
+                self.shares.remove(share)
+                self.save_shares()
+                return
+        raise NotFound(f"there is no share {name!r}; `sofs share list` shows those there are")
+
+    async def close(self) -> None:
+        """Make everything durable and let go of it. Each part is closed even if another fails; the first error is raised."""
+        first: Exception | None = None
+        for mounted in [*self.volumes.values(), *self.directories.values()]:
+            try:
+                await mounted.volume.close()
+            except StorageError as error:
+                log.error("volume %s did not close cleanly: %s", mounted.name, error)
+                first = first or error
+        self.volumes.clear()
+        self.directories.clear()
+        if self.pool is not None:
+            try:
+                await self.pool.close()
+            except StorageError as error:
+                first = first or error
+            self.pool = None
+        await close_disks(self.disks)
+        self.disks = []
+        if first is not None:
+            raise first
+
+
+def metadata_size(data_bytes: int, slab_bytes: int) -> int:
+    """Bytes of the metadata space for a volume: thin, so generous: a sixteenth of the data, at least 256 MiB, whole slabs."""
+    wanted = max(256 << 20, data_bytes // 16, 4 * slab_bytes)
+    return -(-wanted // slab_bytes) * slab_bytes
