@@ -1,0 +1,1 @@
+"""Black box: other people's clients and servers against ours, each a process of its own."""
