@@ -1,0 +1,84 @@
+"""Performing one administrative call from the command line.
+
+If the node of the state directory runs (STATE/run.json, written when it listens), the call goes to it over SMB: its IPC$ share,
+pipe `sofs`, as the node's own administrator, whose credential lies in STATE/admin.json (mode 0600). Otherwise the node is
+opened here, without serving, and closed again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import trio
+
+from cluster.admin import registry
+from cluster.admin.pipe import PIPE_NAME, REPLY_MAX_BYTES
+from cluster.config import NodeConfig
+from cluster.errors import OperatorError
+from cluster.io.runtime import TrioRuntime
+from cluster.io.state import StateDirectory
+from cluster.node import NODE_FILE, Node
+
+RUN_FILE = "run.json"
+ADMIN_FILE = "admin.json"
+CALL_TIMEOUT_S = 120.0
+
+
+def initialise(state: StateDirectory, settings: NodeConfig) -> None:
+    """Make a node's state directory. Raises: OperatorError."""
+    Node.initialise(state, settings, os.urandom(16))
+
+
+def perform_call(state: StateDirectory, name: str, args: dict[str, object]) -> Any:
+    """Raises: OperatorError, StorageError, StatusError."""
+    return trio.run(_perform, state, name, args)
+
+
+async def _perform(state: StateDirectory, name: str, args: dict[str, object]) -> Any:
+    running = running_at(state)
+    if running is not None:
+        return await _remote(state, running, name, args)
+    if not state.exists(NODE_FILE):
+        raise OperatorError(f"there is no node in {state.path}; `sofs up` makes a demo, `sofs init` an empty one")
+    async with trio.open_nursery() as nursery:
+        runtime = TrioRuntime(nursery)
+        node = await Node.open(state, runtime)
+        try:
+            return await registry.perform(node, name, args)
+        finally:
+            await node.close()
+            nursery.cancel_scope.cancel()
+
+
+def running_at(state: StateDirectory) -> tuple[str, int] | None:
+    """(address, port) where the node of this state listens; None if no process serves it."""
+    if not state.exists(RUN_FILE):
+        return None
+    found = json.loads(state.read(RUN_FILE))
+    try:
+        os.kill(int(found["pid"]), 0)
+    except (ProcessLookupError, PermissionError, KeyError, ValueError):
+        return None
+    return str(found["address"]), int(found["port"])
+
+
+async def _remote(state: StateDirectory, where: tuple[str, int], name: str, args: dict[str, object]) -> Any:
+    from smbclient.io.session import connect
+
+    credential = json.loads(state.read(ADMIN_FILE))
+    request = json.dumps({"call": name, "args": args}).encode()
+    try:
+        with trio.fail_after(CALL_TIMEOUT_S):
+            async with await connect(
+                where[0], where[1], user=credential["user"], password=credential["password"]
+            ) as session:
+                answer = json.loads(await session.transact_pipe(PIPE_NAME, request, REPLY_MAX_BYTES))
+    except trio.TooSlowError:
+        raise OperatorError(f"the node at {where[0]}:{where[1]} did not answer within {CALL_TIMEOUT_S:.0f} s") from None
+    except OSError as error:
+        raise OperatorError(f"cannot reach the node at {where[0]}:{where[1]}: {error}") from None
+    if "error" in answer:
+        raise OperatorError(str(answer["error"]))
+    return answer["result"]
