@@ -221,8 +221,10 @@ class _Field:
     spec: Fixed | Pair | Counted | Trailing
 
 
-def _declared(cls: type[Message]) -> tuple[list[_Field], dict[str, Names]]:
-    """The fields in wire order: those of the class's own annotations that carry one of our specs."""
+def _declared(cls: type[Message]) -> tuple[list[_Field], list[str], dict[str, Names]]:
+    """The fields in wire order, of the class's own annotations; those without one of our specs, which the class must
+    code by hand; names for printing."""
+    plain: list[str] = []
     hints = typing.get_type_hints(cls, include_extras=True)
     fields: list[_Field] = []
     names: dict[str, Names] = {}
@@ -235,10 +237,14 @@ def _declared(cls: type[Message]) -> tuple[list[_Field], dict[str, Names]]:
             continue
         specs = [m for m in getattr(hint, "__metadata__", ()) if isinstance(m, Fixed | Pair | Counted | Trailing)]
         if not specs:
+            if typing.get_origin(hints[name]) is not ClassVar:
+                plain.append(name)
             continue
         fields.append(_Field(name, specs[0]))
         names.update({name: m for m in hint.__metadata__ if isinstance(m, Names)})
-    return fields, names
+    if plain and not {"decode_untrusted", "encode"} <= set(cls.__dict__):
+        raise TypeError(f"{cls.__name__}: {plain} have no layout")
+    return fields, plain, names
 
 
 def _values_of(field: _Field) -> tuple[str, list[str], list[str]]:
@@ -315,8 +321,8 @@ def _encode_lines(fields: list[_Field], start: int) -> tuple[list[str], list[str
 
 def _compile(cls: type[T], header: int, size: int | None, counted_bytes: int, fill: bool) -> type[T]:
     """Write the three functions' source and build the class round them."""
-    fields, names = _declared(cls)
-    attributes = [f.name for f in fields if not (isinstance(f.spec, Fixed) and f.spec.kind == "reserved")]
+    fields, plain, names = _declared(cls)
+    attributes = [f.name for f in fields if not (isinstance(f.spec, Fixed) and f.spec.kind == "reserved")] + plain
     columns = [_values_of(f) for f in fields]
     fixed = struct.Struct("<" + ("" if size is None else "H") + "".join(c[0] for c in columns))
     if size is not None and fixed.size != size - counted_bytes:
@@ -368,8 +374,9 @@ def _namespace(cls: type[Message], fields: list[_Field], fixed: struct.Struct) -
         if isinstance(f.spec, Pair | Counted | Trailing):
             namespace[f"{f.name}_dec"] = f.spec.codec.decode
             namespace[f"{f.name}_enc"] = f.spec.codec.encode
-        if f.name in cls.__dict__:
-            namespace[f"{f.name}_default"] = cls.__dict__[f.name]
+    for name in cls.__annotations__:
+        if name in cls.__dict__:
+            namespace[f"{name}_default"] = cls.__dict__[name]
     return namespace
 
 

@@ -397,7 +397,7 @@ class SecurityDescriptor:
         )
 
     def encode(self) -> bytes:
-        """Owner, group, SACL, DACL in this order, as Windows does when it answers a query: SACL and DACL first."""
+        """SACL, DACL, owner, group behind the header, in the order in which Windows writes them."""
         control = self.control | SE_SELF_RELATIVE
         control |= SE_DACL_PRESENT if self.dacl is not None else 0
         control |= SE_SACL_PRESENT if self.sacl is not None else 0

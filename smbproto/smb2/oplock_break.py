@@ -8,8 +8,21 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Final
 
-from smbproto.codec import Buffer, FileId, Message, bytes16, message, reserved1, reserved2, reserved4, reserved8, u8
-from smbproto.codec import HEADER_BYTES, u16, u32
+from smbproto.codec import (
+    HEADER_BYTES,
+    Buffer,
+    FileId,
+    Message,
+    bytes16,
+    message,
+    reserved1,
+    reserved2,
+    reserved4,
+    reserved8,
+    u8,
+    u16,
+    u32,
+)
 from smbproto.errors import WireError
 from smbproto.smb2.create import LEASE_STATES, OPLOCK_LEVELS
 
