@@ -293,7 +293,7 @@ class NtlmInitiator:
         return message[:MIC_START] + mic + message[MIC_END:]
 
     def _responses(self, offer: ChallengeMessage, pairs: dict[int, bytes]) -> tuple[bytes, bytes, bytes]:
-        """NtChallengeResponse, LmChallengeResponse, SessionBaseKey; [MS-NLMP] 3.3.2 NTLM v2 Authentication."""
+        """Nt and Lm ChallengeResponse, SessionBaseKey; [MS-NLMP] 3.3.2 NTLM v2 Authentication."""
         client_challenge = self._entropy(8)
         time = pairs.get(AvId.TIMESTAMP, b"")
         if len(time) not in (0, 8):
