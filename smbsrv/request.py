@@ -10,9 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from smbproto.smb2.header import SMB2_FLAGS_REPLAY_OPERATION, Command
 from smbproto.status import Status, StatusError
 
 if TYPE_CHECKING:
+    from smbproto.security.preauth import PreauthIntegrity
+    from smbproto.security.signing import Signer
+    from smbsrv.channel import Channel
     from smbsrv.connection import Connection
     from smbsrv.open import Open
     from smbsrv.server import Server
@@ -20,14 +24,21 @@ if TYPE_CHECKING:
     from smbsrv.tree import TreeConnect
 
 RELATED_FILE_ID = 0xFFFFFFFFFFFFFFFF
+_MODIFYING = frozenset((Command.WRITE, Command.SET_INFO, Command.IOCTL))
 
 
 @dataclass(slots=True)
 class Reply:
-    """`body` follows the 64-byte header; its offsets are relative to that header."""
+    """`body` follows the 64-byte header; its offsets are relative to that header.
+
+    `frame`: memory in which `body` lies at `smbproto.endpoint.framing.BODY_START`, with TAG_BYTES of slack behind it: a reply
+    with much data is sent from there and not copied. `preauth`: a hash that goes on over this response.
+    """
 
     body: bytes | bytearray | memoryview
     status: int = Status.SUCCESS
+    frame: bytearray | None = None
+    preauth: PreauthIntegrity | None = None
 
 
 @dataclass(slots=True)
@@ -35,29 +46,46 @@ class Chain:
     """What later requests of a related compound inherit ([MS-SMB2] 3.3.5.2.7.2 Handling Compounded Related Requests)."""
 
     open: Open | None = None
+    had_file_id: bool = False
+    """Whether a request before named or made an open, be it in vain."""
     status: int = Status.SUCCESS
     """Of the request before; an error of a CREATE is passed on."""
+    session_id: int = 0
+    tree_id: int = 0
 
 
 class Request:
-    """See the module. `session` is set for all but NEGOTIATE, SESSION_SETUP; `tree` for all that need a TreeId."""
+    """See the module. `session` is set for all but NEGOTIATE, SESSION_SETUP; `tree` for all that need a TreeId.
+
+    `session_id` and `tree_id` go into the response header: SESSION_SETUP and TREE_CONNECT set them. `signer` signs the response
+    if `must_sign`.
+    """
 
     __slots__ = (
         "chain",
+        "channel",
         "channel_sequence",
         "command",
         "connection",
+        "counted",
         "credit_charge",
+        "credits_requested",
+        "early",
         "flags",
         "is_encrypted",
         "is_related",
         "message",
         "message_id",
+        "must_sign",
         "open",
         "process_id",
+        "sealed_by",
         "server",
         "session",
+        "session_id",
+        "signer",
         "tree",
+        "tree_id",
     )
 
     def __init__(
@@ -77,27 +105,47 @@ class Request:
         self.message_id = message_id
         self.flags = flags
         self.credit_charge = credit_charge
+        self.credits_requested = 0
         self.channel_sequence = 0
         self.process_id = 0
+        self.session_id = 0
+        self.tree_id = 0
         self.is_encrypted = False
         self.is_related = False
+        self.must_sign = False
+        self.early: StatusError | None = None
+        """Decided before the handler was asked: a wrong signature and the like."""
+        self.signer: Signer | None = None
+        self.sealed_by: Channel | None = None
+        self.channel: Channel | None = None
         self.session: Session | None = None
         self.tree: TreeConnect | None = None
         self.open: Open | None = None
+        self.counted: Open | None = None
         self.chain: Chain | None = None
+
+    @property
+    def is_replay(self) -> bool:
+        return bool(self.flags & SMB2_FLAGS_REPLAY_OPERATION) and self.connection.dialect >= 0x0300
 
     def open_of(self, persistent_id: int, volatile_id: int) -> Open:
         """The Open of this FileId on this session and tree.
 
-        Raises: StatusError FILE_CLOSED; INVALID_PARAMETER for an inherited id where nothing is inherited; the status of
+        Raises: StatusError FILE_CLOSED; INVALID_HANDLE for an inherited id where nothing is inherited; the status of
         the request before, if that failed. Source: [MS-SMB2] 3.3.5.2.7.2; each command's "locate the open".
         """
         chain = self.chain
         if self.is_related and chain is not None and volatile_id == RELATED_FILE_ID:
             found = chain.open
             if found is None:
-                raise StatusError(Status(chain.status) if chain.status >= 0xC0000000 else Status.INVALID_PARAMETER)
+                if chain.had_file_id and chain.status >= 0xC0000000:
+                    raise StatusError(Status(chain.status))
+                raise StatusError(Status.INVALID_HANDLE)
+            if found.session is not self.session:
+                raise StatusError(Status.FILE_CLOSED)
         else:
+            if chain is not None:
+                chain.had_file_id = True
             assert self.session is not None
             known = self.session.opens.get(volatile_id)
             if known is None or known.persistent_id != persistent_id:
@@ -108,4 +156,39 @@ class Request:
         self.open = found
         if chain is not None:
             chain.open = found
+        if self.connection.dialect >= 0x0300:
+            self._check_channel_sequence(found)
         return found
+
+    def set_open(self, open: Open) -> None:
+        """CREATE made it: later requests of the compound mean it."""
+        self.open = open
+        if self.chain is not None:
+            self.chain.open = open
+            self.chain.had_file_id = True
+
+    def _check_channel_sequence(self, open: Open) -> None:
+        """[MS-SMB2] 3.3.5.2.10 Verifying the Channel Sequence Number. Counts the request; `done` counts it out."""
+        ahead = (self.channel_sequence - open.channel_sequence) & 0xFFFF
+        is_stale = ahead > 0x7FFF
+        if is_stale or (self.is_replay and open.outstanding_before):
+            if self.command in _MODIFYING:
+                raise StatusError(Status.FILE_NOT_AVAILABLE, f"channel sequence {self.channel_sequence}")
+            return
+        if ahead:
+            open.outstanding_before += open.outstanding
+            open.outstanding = 0
+            open.channel_sequence = self.channel_sequence
+        if self.counted is None:
+            open.outstanding += 1
+            self.counted = open
+
+    def done(self) -> None:
+        """The response is made."""
+        open = self.counted
+        if open is not None:
+            self.counted = None
+            if open.channel_sequence == self.channel_sequence:
+                open.outstanding -= 1
+            else:
+                open.outstanding_before -= 1

@@ -1,0 +1,62 @@
+"""Which connection a break goes to. Source: [MS-SMB2] 3.3.1.12 Per Lease Table; 3.3.1.13 Per Lease;
+3.3.4.6 Object Store Indicates an Oplock Break; 3.3.4.7 Object Store Indicates a Lease Break.
+
+A lease is named by client GUID and lease key. Its state is the object store's; here are only the opens that share it, since
+through them goes the way to the client: any live channel of any of their sessions will do.
+Invariant: an open stands in at most one lease, under the key it has; no lease is without opens.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from smbsrv.channel import Channel
+    from smbsrv.open import Open
+
+
+class LeaseTable:
+    """All leases of the server."""
+
+    __slots__ = ("_opens",)
+
+    def __init__(self) -> None:
+        self._opens: dict[tuple[bytes, bytes], dict[Open, None]] = {}
+
+    def add(self, open: Open) -> None:
+        """`open.client_guid` and `open.lease_key` name the lease."""
+        assert open.lease_key, "an open without a lease"
+        self._opens.setdefault((open.client_guid, open.lease_key), {})[open] = None
+
+    def discard(self, open: Open) -> None:
+        """The open is gone, or its lease."""
+        key = (open.client_guid, open.lease_key)
+        opens = self._opens.get(key)
+        if opens is not None:
+            opens.pop(open, None)
+            if not opens:
+                del self._opens[key]
+
+    def opens_of(self, client_guid: bytes, lease_key: bytes) -> list[Open]:
+        return list(self._opens.get((client_guid, lease_key), ()))
+
+    def channel_of(self, client_guid: bytes, lease_key: bytes) -> tuple[Channel, Open] | None:
+        """A channel over which the holder of this lease can be told, and the open it was found by."""
+        for open in self._opens.get((client_guid, lease_key), ()):
+            channel = live_channel(open)
+            if channel is not None:
+                return channel, open
+        return None
+
+    def __len__(self) -> int:
+        return len(self._opens)
+
+
+def live_channel(open: Open) -> Channel | None:
+    """A channel of the open's session whose connection still takes messages; the newest first."""
+    if open.session is None:
+        return None
+    for channel in reversed(open.session.channels.values()):
+        if not channel.connection.is_closing:
+            return channel
+    return None
