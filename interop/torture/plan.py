@@ -1,0 +1,138 @@
+"""Which tests there are, which are left out and why, how long each may take, and what it needs."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from interop.debian import Packages, unpack
+
+T = TypeVar("T")
+BUILD = Path(__file__).resolve().parents[2] / "build"
+BACKPORTS = "bookworm-backports"
+
+# (pattern, reason): these have no verdict to give, or need what no server but Samba has.
+EXCLUDED = (
+    ("smb2.bench.*", "timed loops of minutes with no assertion on the protocol"),
+    ("smb2.hold-oplock", "interactive: holds oplocks until it is killed"),
+    ("smb2.hold-sharemode", "interactive: holds an open until it is killed"),
+    ("smb2.check-sharemode", "the second half of hold-sharemode"),
+    ("smb2.samba3misc.*", "needs the server's folder as a local path, written by Samba's rules"),
+    ("smb2.kernel-oplocks.*", "needs Linux kernel oplocks on the server's local files"),
+    ("smb2.notify-inotify.*", "needs inotify on the server's local files"),
+    ("smb2.aio_delay.*", "needs a delaying module of Samba's in the server"),
+    ("smb2.durable-v2-delay.*", "needs a delaying module of Samba's in the server"),
+    ("smb2.durable-v2-regressions.*", "needs Samba's own database files"),
+    ("smb2.durable-v2-reconnect.*", "needs a delaying module of Samba's in the server"),
+    ("smb2.twrp.*", "needs prepared snapshots, and their paths as options"),
+    ("smb2.ea.acl_xattr", "asks for Samba's own ACL attribute by name"),
+    ("smb2.set-sparse-ioctl", "a tool, no test: sets a file named by an option sparse"),
+    ("smb2.zero-data-ioctl", "a tool, no test: zeroes a range named by options"),
+    ("smb2.change_notify_disabled.*", "needs a server with change notification switched off"),
+    ("smb2.session-require-signing.*", "needs a guest account and a server of its own configuration"),
+    ("smb2.multichannel.bugs.bug_15346", "connects to port 445, whichever port is given"),
+    ("smb2.fileid_unique*", "creates a million files"),
+    ("smb2.async_dosmode.*", "needs a Samba parameter in the server"),
+    ("smb2.tcp_*", "counts Samba's own processes"),
+)
+
+# (pattern, seconds): the least limit of tests that are known to take longer than the default.
+SLOW = (
+    ("smb2.dir.many", 240),
+    ("smb2.dir.large-files", 240),
+    ("smb2.lock.contend", 90),
+    ("smb2.maxfid", 180),
+    ("smb2.replay.*", 120),
+    ("smb2.durable-v2-open.*", 90),
+    ("smb2.durable-open.*", 90),
+    ("smb2.timestamps.*", 90),
+    ("smb2.lease.*", 90),
+    ("smb2.multichannel.*", 180),
+    ("smb2.session.*", 90),
+    ("smb2.create.bench-*", 180),
+)
+
+# (pattern, share): tests that mean something only on a share that is configured so, where the server has it.
+SHARE_FOR = (
+    ("smb2.create_no_streams*", "nostreams"),
+    ("smb2.acls_non_canonical*", "noncanon"),
+    ("smb2.dosmode", "dosmode"),
+)
+
+# (pattern, options): maxfid opens up to 65,520 files; a thousand a session show the same.
+OPTIONS_FOR = (("smb2.maxfid", ("--option=torture:maxopenfiles=1000",)),)
+
+
+@dataclass(frozen=True)
+class Smbtorture:
+    """One version of the program, with the environment it needs."""
+
+    version: str
+    program: Path
+    environment: dict[str, str]
+
+    def leaves(self, suite: str = "smb2") -> list[str]:
+        """The names of all leaf tests under `suite`, in the program's order."""
+        said = subprocess.run(
+            [self.program, "--list"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+            env=self.environment,
+        ).stdout
+        found: dict[str, None] = {}
+        for line in said.splitlines():
+            if line == suite or line.startswith(suite + "."):
+                parts = line.split(".")
+                # A test with no suite of its own is listed as smb2.NAME.NAME and called smb2.NAME.
+                doubled = len(parts) > 2 and parts[-1] == parts[-2]
+                found[".".join(parts[:-1]) if doubled else line] = None
+        return list(found)
+
+
+def find(version: str) -> Smbtorture:
+    """smbtorture 4.17 as installed, or 4.22 from Debian's backports, unpacked beside it (140 MB, once)."""
+    if version == "4.17":
+        program = shutil.which("smbtorture")
+        if program is None:
+            raise FileNotFoundError("smbtorture is not installed (tools/setup.sh test)")
+        return Smbtorture(version, Path(program), dict(os.environ))
+    root = BUILD / "smbtorture-4.22"
+    if not (root / "complete").exists():
+        shutil.rmtree(root, ignore_errors=True)
+        packages = Packages(BUILD / "apt", BACKPORTS)
+        root.mkdir(parents=True)
+        for package in packages.download(packages.closure("samba-testsuite")):
+            unpack(package, lambda name: "/bin/" in name or "/lib/" in name or name.endswith("/lib64"), root)
+        (root / "complete").touch()
+    libraries = root / "usr/lib/x86_64-linux-gnu"
+    path = ":".join(str(folder) for folder in (libraries, libraries / "samba"))
+    return Smbtorture(version, root / "usr/bin/smbtorture", {**os.environ, "LD_LIBRARY_PATH": path})
+
+
+def matching(test: str, table: Sequence[tuple[str, T]]) -> list[T]:
+    """The values of all rows of a table whose pattern fits."""
+    return [value for pattern, value in table if fnmatch.fnmatchcase(test, pattern)]
+
+
+def excluded(test: str) -> str | None:
+    """Why a test is left out, or None."""
+    reasons = matching(test, EXCLUDED)
+    return reasons[0] if reasons else None
+
+
+def limit_s(test: str, default_s: float) -> float:
+    return max([default_s, *matching(test, SLOW)])
+
+
+def suite_of(test: str) -> str:
+    """Tests of one suite share file names, so they run one after another."""
+    return ".".join(test.split(".")[:2])
+
