@@ -1,6 +1,7 @@
 """Users and groups of a node: who may log on, with which SIDs and rights.
 
-Kept in STATE/users.json (mode 0600): NT hashes, never passwords. A user's token has the account's SID, the domain-users group of
+Kept in STATE/users.json (mode 0600): NT hashes, never passwords. A user's token has the account's SID, the
+domain-users group of
 the machine, the well-known groups of a network logon, and BUILTIN\\Users or BUILTIN\\Administrators.
 Source: [MS-DTYP] 2.4.2.4 Well-Known SID Structures; [MS-SAMR] 3.1.4.2 (RIDs from 1000 on).
 Pure: no I/O; randomness comes in.
@@ -75,7 +76,9 @@ def new_machine_sid(entropy: bytes) -> str:
 def check_name(name: str) -> None:
     """Raises: OperatorError. Source: [MS-SAMR] 3.1.1.8.4 (characters that an account name must not have)."""
     if not 0 < len(name) <= NAME_MAX or set(name) & set('"/\\[]:|<>+=;?,*@') or name.strip(" .") != name:
-        raise OperatorError(f"{name!r} is no user name: 1 to {NAME_MAX} characters, none of \"/\\[]:|<>+=;?,*@")
+        raise OperatorError(
+            f'{name!r} is no user name: 1 to {NAME_MAX} characters, none of "/\\[]:|<>+=;?,*@'
+        )
 
 
 class Accounts:
@@ -148,7 +151,12 @@ class Accounts:
         user = self.find(name)
         if user is not None:
             return self.sid_of(user.rid)
-        known = {"everyone": EVERYONE, "administrators": ADMINISTRATORS, "users": USERS, "authenticated users": AUTHENTICATED_USERS}
+        known = {
+            "everyone": EVERYONE,
+            "administrators": ADMINISTRATORS,
+            "users": USERS,
+            "authenticated users": AUTHENTICATED_USERS,
+        }
         return known.get(name.casefold())
 
     def token(self, user: UserRecord) -> Token:
@@ -169,4 +177,6 @@ class Accounts:
 
     @staticmethod
     def anonymous_token() -> Token:
-        return Token(ANONYMOUS, frozenset({ANONYMOUS, EVERYONE, NETWORK}), ANONYMOUS, ANONYMOUS, name="ANONYMOUS LOGON")
+        return Token(
+            ANONYMOUS, frozenset({ANONYMOUS, EVERYONE, NETWORK}), ANONYMOUS, ANONYMOUS, name="ANONYMOUS LOGON"
+        )

@@ -5,7 +5,8 @@
     STATE/users.json    accounts (cluster/accounts.py), mode 0600
     STATE/admin.json    the credential of the local command line, mode 0600
 
-Each file carries "format"; an unknown format or an unexpected field is refused with the file's name, never guessed at.
+Each file carries "format"; an unknown format or an unexpected field is refused with the file's name, never
+guessed at.
 Pure: encoding and checking only; `cluster/io/state.py` reads and writes.
 """
 
@@ -26,7 +27,8 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class NodeConfig:
-    """`disks`: paths of the pool's disks. `interfaces`: what FSCTL_QUERY_NETWORK_INTERFACE_INFO tells clients: "address" or
+    """`disks`: paths of the pool's disks. `interfaces`: what FSCTL_QUERY_NETWORK_INTERFACE_INFO tells
+    clients: "address" or
     "address speed_mbps"; empty: the host's own."""
 
     name: str = "SOFS"
@@ -44,7 +46,8 @@ class NodeConfig:
 
 @dataclass(slots=True)
 class ShareConfig:
-    """`volume` names a volume of the pool, or `directory` one of the host; exactly one is set. `access`: user or group name
+    """`volume` names a volume of the pool, or `directory` one of the host; exactly one is set. `access`:
+    user or group name
     -> "full" | "change" | "read"; empty: every user has full access."""
 
     name: str
@@ -59,10 +62,13 @@ class ShareConfig:
 
 
 def check_share(share: ShareConfig) -> None:
-    """Raises: ConfigError. Source for the name: [MS-SMB2] 2.2.9; [MS-DTYP] share names have none of these characters."""
+    """Raises: ConfigError. Source for the name: [MS-SMB2] 2.2.9; [MS-DTYP] share names have none of these
+    characters."""
     bad = set(share.name) & set('"/\\[]:|<>+=;,*?')
     if not share.name or len(share.name) > SHARE_NAME_MAX or bad or share.name.upper() == "IPC$":
-        raise ConfigError(f"{share.name!r} is no share name: 1 to {SHARE_NAME_MAX} characters, none of \"/\\[]:|<>+=;,*?")
+        raise ConfigError(
+            f'{share.name!r} is no share name: 1 to {SHARE_NAME_MAX} characters, none of "/\\[]:|<>+=;,*?'
+        )
     if bool(share.volume) == bool(share.directory):
         raise ConfigError(f"share {share.name}: give either a volume or a directory")
     for who, right in share.access.items():

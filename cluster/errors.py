@@ -4,7 +4,8 @@ from __future__ import annotations
 
 
 class OperatorError(Exception):
-    """Raised for anything an operator can put right; the command line prints it as one line, without a traceback."""
+    """Raised for anything an operator can put right; the command line prints it as one line, without a
+    traceback."""
 
 
 class ConfigError(OperatorError):

@@ -1,10 +1,13 @@
-"""One node: its state, pool, volumes, shares and server, wired together. The only place where all layers meet.
+"""One node: its state, pool, volumes, shares and server, wired together. The only place where all layers
+meet.
 
-    Node.open(state)  ->  pool (quorum of its disks)  ->  volumes (catalog over two spaces each)  ->  object stores
+    Node.open(state)  ->  pool (quorum of its disks)  ->  volumes (catalog over two spaces each)  ->  object
+    stores
                       ->  Server with the configured shares  ->  serve()
     Node.close()      in the reverse order; everything acknowledged is durable then.
 
-A volume NAME is two spaces of the pool: NAME/metadata (always mirrored) and NAME/data (the volume's resiliency).
+A volume NAME is two spaces of the pool: NAME/metadata (always mirrored) and NAME/data (the volume's
+resiliency).
 Owner: the process. Must not decide anything that a lower layer owns; it opens, connects and closes.
 """
 
@@ -13,6 +16,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from storage.fs.catalog import CatalogFileSystem
+from storage.objectstore.volume import ObjectStoreVolume
+from storage.pool.pool import Pool
 
 from cluster import config
 from cluster.accounts import Accounts, AccountsRecord, new_machine_sid
@@ -23,10 +30,7 @@ from cluster.io.state import StateDirectory
 from cluster.serving import Serving
 from storage.disk import Disk
 from storage.errors import StorageError
-from storage.fs.catalog import CatalogFileSystem
 from storage.io.hostfs.filesystem import HostFileSystem
-from storage.objectstore.volume import ObjectStoreVolume
-from storage.pool.pool import Pool
 from storage.runtime import Runtime
 from storage.space.port import Space
 
@@ -42,7 +46,8 @@ VOLUME_NAME_MAX = 32
 
 @dataclass(slots=True)
 class MountedVolume:
-    """A volume that is open: its spaces, file system and arbiter. `resiliency` and `provisioning` as the pool tells them."""
+    """A volume that is open: its spaces, file system and arbiter. `resiliency` and `provisioning` as the
+    pool tells them."""
 
     name: str
     volume: ObjectStoreVolume
@@ -54,7 +59,9 @@ class MountedVolume:
 class Node:
     """See the module. Made by `Node.open`; `close` ends it."""
 
-    def __init__(self, state: StateDirectory, runtime: Runtime, settings: NodeConfig, accounts: Accounts) -> None:
+    def __init__(
+        self, state: StateDirectory, runtime: Runtime, settings: NodeConfig, accounts: Accounts
+    ) -> None:
         self.state = state
         self.runtime = runtime
         self.settings = settings
@@ -66,7 +73,8 @@ class Node:
         self.directories: dict[str, MountedVolume] = {}
         self.serving = Serving(self)
 
-    # configuration ----------------------------------------------------------------------------------------------
+    # configuration
+    # ----------------------------------------------------------------------------------------------
     @staticmethod
     def initialise(state: StateDirectory, settings: NodeConfig, entropy: bytes) -> None:
         """Write the first configuration of a node. Raises: AlreadyExists, ConfigError."""
@@ -108,7 +116,8 @@ class Node:
     def save_shares(self) -> None:
         self.state.write(SHARES_FILE, config.dump(self.shares))
 
-    # pool and volumes -------------------------------------------------------------------------------------------
+    # pool and volumes
+    # -------------------------------------------------------------------------------------------
     def require_pool(self) -> Pool:
         """Raises: OperatorError."""
         if self.pool is None:
@@ -151,10 +160,13 @@ class Node:
         columns: int = 0,
         interleave_bytes: int = 0,
     ) -> MountedVolume:
-        """Make the two spaces, format, mount. Raises: OperatorError, StorageError; a half-made volume is removed again."""
+        """Make the two spaces, format, mount. Raises: OperatorError, StorageError; a half-made volume is
+        removed again."""
         pool = self.require_pool()
         if not 0 < len(name) <= VOLUME_NAME_MAX or not name.replace("-", "").replace("_", "").isalnum():
-            raise OperatorError(f"{name!r} is no volume name: 1 to {VOLUME_NAME_MAX} letters, digits, - and _")
+            raise OperatorError(
+                f"{name!r} is no volume name: 1 to {VOLUME_NAME_MAX} letters, digits, - and _"
+            )
         if name in self.volume_names():
             raise AlreadyExists(f"there is a volume {name!r} already")
         if len(self.volume_names()) >= VOLUMES_MAX:
@@ -194,14 +206,17 @@ class Node:
             raise NotFound(f"there is no volume {name!r}")
         users = [share.name for share in self.shares if share.volume == name]
         if users:
-            raise OperatorError(f"volume {name} is served by share {users[0]}; `sofs share remove {users[0]}` first")
+            raise OperatorError(
+                f"volume {name} is served by share {users[0]}; `sofs share remove {users[0]}` first"
+            )
         if name in self.volumes:
             await self.unmount(name)
         await pool.delete_space(f"{name}/data")
         await pool.delete_space(f"{name}/metadata")
 
     async def volume_of(self, share: ShareConfig) -> ObjectStoreVolume:
-        """The volume that a share serves; a directory of the host is opened at its first use. Raises: OperatorError."""
+        """The volume that a share serves; a directory of the host is opened at its first use. Raises:
+        OperatorError."""
         if share.volume:
             mounted = self.volumes.get(share.volume)
             if mounted is None:
@@ -218,7 +233,8 @@ class Node:
             self.directories[share.directory] = mounted
         return mounted.volume
 
-    # shares -----------------------------------------------------------------------------------------------------
+    # shares
+    # -----------------------------------------------------------------------------------------------------
     async def add_share(self, share: ShareConfig) -> None:
         """Raises: OperatorError."""
         config.check_share(share)
@@ -241,7 +257,8 @@ class Node:
         raise NotFound(f"there is no share {name!r}; `sofs share list` shows those there are")
 
     async def close(self) -> None:
-        """Make everything durable and let go of it. Each part is closed even if another fails; the first error is raised."""
+        """Make everything durable and let go of it. Each part is closed even if another fails; the first
+        error is raised."""
         first: Exception | None = None
         for mounted in [*self.volumes.values(), *self.directories.values()]:
             try:
@@ -264,6 +281,7 @@ class Node:
 
 
 def metadata_size(data_bytes: int, slab_bytes: int) -> int:
-    """Bytes of the metadata space for a volume: thin, so generous: a sixteenth of the data, at least 256 MiB, whole slabs."""
+    """Bytes of the metadata space for a volume: thin, so generous: a sixteenth of the data, at least 256
+    MiB, whole slabs."""
     wanted = max(256 << 20, data_bytes // 16, 4 * slab_bytes)
     return -(-wanted // slab_bytes) * slab_bytes

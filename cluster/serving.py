@@ -1,6 +1,8 @@
-"""The SMB server of a node: built from its configuration, given its shares, accounts, pipes and network interfaces.
+"""The SMB server of a node: built from its configuration, given its shares, accounts, pipes and network
+interfaces.
 
-`Serving` is the only one that knows both `smbsrv.Server` and the node's configuration. It decides nothing about files; about
+`Serving` is the only one that knows both `smbsrv.Server` and the node's configuration. It decides nothing
+about files; about
 shares it turns names of users and groups into SIDs and rights.
 """
 
@@ -40,7 +42,8 @@ class NodeAccounts:
         self._node = node
 
     def lookup(self, user: str, domain: str) -> Account | None:
-        """The domain is not compared: a standalone server has one account database, whatever the client calls it."""
+        """The domain is not compared: a standalone server has one account database, whatever the client
+        calls it."""
         found = self._node.accounts.find(user)
         if found is None or found.disabled:
             return None
@@ -143,7 +146,8 @@ def guest_token(sid: str) -> Token:
 
 
 def interfaces_of(settings: NodeConfig) -> tuple[NetworkInterface, ...]:
-    """What multichannel clients are told: the configured addresses, or those of the host. Raises: ConfigError."""
+    """What multichannel clients are told: the configured addresses, or those of the host. Raises:
+    ConfigError."""
     if not settings.interfaces:
         return host_interfaces(settings.bind)
     found: list[NetworkInterface] = []
@@ -153,4 +157,3 @@ def interfaces_of(settings: NodeConfig) -> tuple[NetworkInterface, ...]:
             raise ConfigError(f"interface {text!r}: write ADDRESS or ADDRESS,MBPS")
         found.append(NetworkInterface(index, address, int(speed or 1000) * 1_000_000))
     return tuple(found)
-

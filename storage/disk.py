@@ -1,13 +1,16 @@
 """Port: one disk, as the pool sees it: a row of blocks that can be read, written, flushed and trimmed.
 
-Implementations: `storage/io/filedisk.py` (a file or a block device), `tests/sim/disk.py` (simulated, with faults),
+Implementations: `storage/io/filedisk.py` (a file or a block device), `tests/sim/disk.py` (simulated, with
+faults),
 later `cluster/bus` (a disk of another node). `tests/suites/disk.py` runs over each of them.
 
 Contract
   * Offsets and lengths are multiples of `BLOCK_BYTES`.
-  * A write that returned is visible to every later read; it is durable only once a `flush` that began after it
+  * A write that returned is visible to every later read; it is durable only once a `flush` that began after
+  it
     returned. Unflushed writes may be lost, in any order and in 512-byte pieces, by a power cut.
-  * `read_now`/`write_now` never block on the medium: they return False when they would, having had no effect a
+  * `read_now`/`write_now` never block on the medium: they return False when they would, having had no effect
+  a
     caller may rely on; the caller then awaits `read`/`write`.
   * A flush that failed is never retried: raise DiskFailed and use the disk no more.
 """
@@ -36,7 +39,8 @@ class Disk(Protocol):
     def write_now(self, offset: DiskOffset, data: Sequence[memoryview | bytes]) -> bool: ...
     async def write(self, offset: DiskOffset, data: Sequence[memoryview | bytes]) -> None: ...
     def read_blocking(self, offset: DiskOffset, into: Sequence[memoryview]) -> None:
-        """Read even if the calling thread must wait; for the catalog's cache misses and for opening a pool."""
+        """Read even if the calling thread must wait; for the catalog's cache misses and for opening a
+        pool."""
         ...
 
     async def flush(self) -> None: ...

@@ -1,6 +1,7 @@
 """Distinct integer types for offsets; mixing them is the classic storage bug.
 
-`DiskOffset`: bytes from the start of one disk.  `SpaceOffset`: bytes from the start of a space (virtual disk).
+`DiskOffset`: bytes from the start of one disk.  `SpaceOffset`: bytes from the start of a space (virtual
+disk).
 `FileOffset`: bytes from the start of a stream.
 """
 

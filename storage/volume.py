@@ -1,12 +1,18 @@
-"""Port: a volume, as a server may ask of it, in [MS-FSA] terms. Opens, caching grants, locks, notifications, bytes.
+"""Port: a volume, as a server may ask of it, in [MS-FSA] terms. Opens, caching grants, locks, notifications,
+bytes.
 
-Implementations: `storage/objectstore/volume.py` (the one arbiter, over a `FileSystem`), later `cluster/csv` (the same port on
+Implementations: `storage/objectstore/volume.py` (the one arbiter, over a `FileSystem`), later `cluster/csv`
+(the same port on
 nodes that are not the coordinator). A server names leases and delivers breaks; it never decides.
 
-Waiting: every `async` method may wait only through `storage.runtime`; most return inline. `*_now` methods never wait.
-Errors: StatusError (smbproto.status) from every method; storage errors are mapped inside (objectstore/errors.py).
-Names: paths are relative to the volume's root, components separated by "\\", no leading or trailing "\\", "" is the root; the
-last component may carry ":stream:type". Times are FILETIME; access masks, attributes, options are the integers of [MS-DTYP]
+Waiting: every `async` method may wait only through `storage.runtime`; most return inline. `*_now` methods
+never wait.
+Errors: StatusError (smbproto.status) from every method; storage errors are mapped inside
+(objectstore/errors.py).
+Names: paths are relative to the volume's root, components separated by "\\", no leading or trailing "\\", ""
+is the root; the
+last component may carry ":stream:type". Times are FILETIME; access masks, attributes, options are the
+integers of [MS-DTYP]
 and [MS-FSCC]; sizes and offsets are bytes.
 """
 
@@ -43,8 +49,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """Who asks ([MS-DTYP] 2.5.2 Token/Authorization Context). SIDs in text form, e.g. "S-1-5-21-..."; `sids` is the user,
-    then every group, S-1-1-0 and S-1-5-11 included where they apply. Privileges by name ("SeBackupPrivilege")."""
+    """Who asks ([MS-DTYP] 2.5.2 Token/Authorization Context). SIDs in text form, e.g. "S-1-5-21-..."; `sids`
+    is the user,
+    then every group, S-1-1-0 and S-1-5-11 included where they apply. Privileges by name
+    ("SeBackupPrivilege")."""
 
     user: str
     sids: frozenset[str]
@@ -59,8 +67,10 @@ class CachingRequest:
     """What caching an open asks for.
 
     Either an oplock (`lease_key` empty): `level` is SMB2_OPLOCK_LEVEL_NONE 0, II 1, EXCLUSIVE 8, BATCH 9.
-    Or a lease: `lease_key` 16 bytes, `state` a union of SMB2_LEASE_READ_CACHING 1, HANDLE 2, WRITE 4; `version` 1 or 2;
-    `epoch` and `parent_key` (b"" when the flag is not set) for version 2. `client_guid` names the lease with the key.
+    Or a lease: `lease_key` 16 bytes, `state` a union of SMB2_LEASE_READ_CACHING 1, HANDLE 2, WRITE 4;
+    `version` 1 or 2;
+    `epoch` and `parent_key` (b"" when the flag is not set) for version 2. `client_guid` names the lease with
+    the key.
     """
 
     level: int = 0
@@ -77,7 +87,8 @@ NO_LEASE = CachingRequest()
 
 @dataclass(frozen=True, slots=True)
 class CachingGrant:
-    """What was granted. `level` as in the request, 0xFF for a lease; for a lease also its state now, whether a break of it is
+    """What was granted. `level` as in the request, 0xFF for a lease; for a lease also its state now, whether
+    a break of it is
     in progress (SMB2_LEASE_FLAG_BREAK_IN_PROGRESS), its epoch and version."""
 
     level: int = 0
@@ -91,7 +102,8 @@ class CachingGrant:
 
 @dataclass(frozen=True, slots=True)
 class DurableRequest:
-    """`version` 1 or 2 ([MS-SMB2] 2.2.13.2.3, 2.2.13.2.11); version 2 has a CreateGuid and a timeout (0: we choose)."""
+    """`version` 1 or 2 ([MS-SMB2] 2.2.13.2.3, 2.2.13.2.11); version 2 has a CreateGuid and a timeout (0: we
+    choose)."""
 
     version: int
     create_guid: bytes = b""
@@ -162,7 +174,8 @@ class RangeLock:
 
 
 class BreakSink(Protocol):
-    """What the server does for the object store. Plain calls that queue a message; they never wait and never call back."""
+    """What the server does for the object store. Plain calls that queue a message; they never wait and never
+    call back."""
 
     def oplock_break(self, file: File, level: int, ack_required: bool) -> bool:
         """False: the client cannot be told (it is gone); the object store goes on as if it had answered."""
@@ -175,7 +188,8 @@ class BreakSink(Protocol):
 
 
 class DirectoryScan(Protocol):
-    """The cursor of a directory open. Entries come with "." and ".." first where the pattern lets them through."""
+    """The cursor of a directory open. Entries come with "." and ".." first where the pattern lets them
+    through."""
 
     pattern: str
 
@@ -206,7 +220,8 @@ class File(Protocol):
 
     # bytes
     def read_now(self, offset: int, into: memoryview) -> int:
-        """Bytes read into the beginning of `into`; -1: await `read`. StatusError END_OF_FILE at or past the end,
+        """Bytes read into the beginning of `into`; -1: await `read`. StatusError END_OF_FILE at or past the
+        end,
         FILE_LOCK_CONFLICT, INVALID_DEVICE_REQUEST for a directory, ACCESS_DENIED."""
         ...
 
@@ -224,7 +239,8 @@ class File(Protocol):
 
     def allocated_ranges(self, offset: int, length: int) -> list[tuple[int, int]]: ...
     async def copy_from(self, source: File, source_offset: int, offset: int, length: int) -> int:
-        """Server-side copy of one chunk, shared clusters where possible; locks of both are honoured. Bytes copied."""
+        """Server-side copy of one chunk, shared clusters where possible; locks of both are honoured. Bytes
+        copied."""
         ...
 
     async def duplicate_extents(self, source: File, source_offset: int, offset: int, length: int) -> None: ...
@@ -232,16 +248,19 @@ class File(Protocol):
 
     # locks
     async def lock(self, ranges: Sequence[RangeLock], fail_immediately: bool) -> None:
-        """All or none. Waits (cancellable) unless fail_immediately; only one range may wait. LOCK_NOT_GRANTED."""
+        """All or none. Waits (cancellable) unless fail_immediately; only one range may wait.
+        LOCK_NOT_GRANTED."""
         ...
 
     def unlock(self, ranges: Sequence[RangeLock]) -> None:
-        """Each range exactly as it was locked; RANGE_NOT_LOCKED at the first that was not, earlier ones stay unlocked."""
+        """Each range exactly as it was locked; RANGE_NOT_LOCKED at the first that was not, earlier ones stay
+        unlocked."""
         ...
 
     # names, attributes
     def name(self) -> str:
-        """The path by which it is known now, relative to the share's root, with a leading "\\" and the stream suffix."""
+        """The path by which it is known now, relative to the share's root, with a leading "\\" and the
+        stream suffix."""
         ...
 
     def is_delete_pending(self) -> bool: ...
@@ -251,12 +270,16 @@ class File(Protocol):
 
     def streams(self) -> list[Stream]: ...
     def maximal_access(self) -> int: ...
-    async def set_basic(self, created: int, accessed: int, written: int, changed: int, attributes: int) -> None:
-        """[MS-FSA] 2.1.5.15.2: time 0 leave, -1 stop updating through this open, -2 resume; attributes 0 leave."""
+    async def set_basic(
+        self, created: int, accessed: int, written: int, changed: int, attributes: int
+    ) -> None:
+        """[MS-FSA] 2.1.5.15.2: time 0 leave, -1 stop updating through this open, -2 resume; attributes 0
+        leave."""
         ...
 
     async def set_disposition(self, flags: int) -> None:
-        """FILE_DISPOSITION_DELETE 1, POSIX_SEMANTICS 2, FORCE_IMAGE_SECTION_CHECK 4, ON_CLOSE 8, IGNORE_READONLY 16."""
+        """FILE_DISPOSITION_DELETE 1, POSIX_SEMANTICS 2, FORCE_IMAGE_SECTION_CHECK 4, ON_CLOSE 8,
+        IGNORE_READONLY 16."""
         ...
 
     async def rename(self, target: str, replace: bool, posix: bool = False) -> None:
@@ -286,8 +309,11 @@ class File(Protocol):
         """The pattern of the first call stays until `reopen`; `restart` goes back to the first entry."""
         ...
 
-    async def watch(self, completion_filter: int, watch_tree: bool, output_limit: int) -> list[tuple[int, str]]:
-        """Wait for changes; (FILE_ACTION_*, name relative to this directory). Raises NOTIFY_ENUM_DIR when too many
+    async def watch(
+        self, completion_filter: int, watch_tree: bool, output_limit: int
+    ) -> list[tuple[int, str]]:
+        """Wait for changes; (FILE_ACTION_*, name relative to this directory). Raises NOTIFY_ENUM_DIR when
+        too many
         changed to say, NOTIFY_CLEANUP when the open closes, DELETE_PENDING. Cancellable."""
         ...
 
@@ -315,15 +341,18 @@ class Volume(Protocol):
         ...
 
     async def open(self, request: OpenRequest) -> OpenResult:
-        """Waits while others' caching is broken, and at a sharing violation until a lease holder let go of its handles."""
+        """Waits while others' caching is broken, and at a sharing violation until a lease holder let go of
+        its handles."""
         ...
 
     def acknowledge_oplock(self, file: File, level: int) -> int:
-        """The level now. StatusError INVALID_OPLOCK_PROTOCOL, INVALID_DEVICE_STATE as [MS-SMB2] 3.3.5.22.1 says."""
+        """The level now. StatusError INVALID_OPLOCK_PROTOCOL, INVALID_DEVICE_STATE as [MS-SMB2] 3.3.5.22.1
+        says."""
         ...
 
     def acknowledge_lease(self, client_guid: bytes, lease_key: bytes, state: int) -> int:
-        """The state now. StatusError OBJECT_NAME_NOT_FOUND, UNSUCCESSFUL, REQUEST_NOT_ACCEPTED ([MS-SMB2] 3.3.5.22.2)."""
+        """The state now. StatusError OBJECT_NAME_NOT_FOUND, UNSUCCESSFUL, REQUEST_NOT_ACCEPTED ([MS-SMB2]
+        3.3.5.22.2)."""
         ...
 
     def usage(self) -> VolumeUsage: ...

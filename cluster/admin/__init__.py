@@ -1,1 +1,2 @@
-"""Administration: declared calls on a node, the same for the command line, scripts and the pipe `sofs` of IPC$."""
+"""Administration: declared calls on a node, the same for the command line, scripts and the pipe `sofs` of
+IPC$."""

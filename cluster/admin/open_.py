@@ -21,7 +21,9 @@ def caching_of(open_: Open) -> str:
         return "-"
     grant = open_.file.caching
     if grant.level == 0xFF:
-        return "lease " + "".join(letter for bit, letter in ((1, "R"), (2, "H"), (4, "W")) if grant.state & bit)
+        return "lease " + "".join(
+            letter for bit, letter in ((1, "R"), (2, "H"), (4, "W")) if grant.state & bit
+        )
     return OPLOCK_NAMES.get(grant.level, str(grant.level))
 
 

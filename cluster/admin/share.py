@@ -1,4 +1,5 @@
-"""`sofs share`: what is served under which name. Changes take effect at once, for new connections to the share."""
+"""`sofs share`: what is served under which name. Changes take effect at once, for new connections to the
+share."""
 
 from __future__ import annotations
 

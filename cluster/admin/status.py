@@ -16,7 +16,9 @@ async def status(node: Node, args: NoArguments) -> dict[str, object]:
     counted = server.statistics
     answer: dict[str, object] = {
         "name": node.settings.name,
-        "serving": f"{node.serving.address()}:{node.serving.port()}" if node.serving.is_running else "not running",
+        "serving": f"{node.serving.address()}:{node.serving.port()}"
+        if node.serving.is_running
+        else "not running",
         "shares": len(node.shares),
         "connections": len(server.connections),
         "sessions": len(server.sessions),

@@ -15,7 +15,9 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.command()
 def create(
-    disks: Annotated[list[str], typer.Argument(help="Files or block devices; a file that is not there is made")],
+    disks: Annotated[
+        list[str], typer.Argument(help="Files or block devices; a file that is not there is made")
+    ],
     name: str = "pool",
     disk_size: Annotated[str, typer.Option(help="Size of files that are made")] = "16G",
     slab: Annotated[str, typer.Option(help="Slab size")] = "256M",

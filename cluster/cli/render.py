@@ -16,7 +16,7 @@ _SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([kmgtp]?)i?b?\s*$", re.IGNORECASE)
 
 
 def parse_size(text: str) -> int:
-    """"64M", "1.5 GiB", "4096": bytes, in powers of 1024. Raises: OperatorError."""
+    """ "64M", "1.5 GiB", "4096": bytes, in powers of 1024. Raises: OperatorError."""
     found = _SIZE.match(text)
     if found is None:
         raise OperatorError(f"{text!r} is no size; write it like 512M, 10G or 1T")

@@ -11,9 +11,9 @@ import typer
 from cluster.cli.context import DEMO, fail, guarded, state_directory
 from cluster.cli.user import read_password
 from cluster.config import NodeConfig, ShareConfig
+from cluster.io.command import initialise
 from cluster.io.process import DemoOptions, ServeOptions, run_demo, run_directories, run_state
 from cluster.io.state import StateDirectory
-from cluster.io.command import initialise
 
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens, to standard error")]
 
@@ -27,7 +27,9 @@ def up(
     directory: Annotated[str, typer.Option("--dir", help="Where the demo lives")] = DEMO,
     port: Annotated[int, typer.Option(help="Port to listen on")] = 4450,
     bind: Annotated[list[str] | None, typer.Option(help="Address to listen on; may be repeated")] = None,
-    no_banner: Annotated[bool, typer.Option(help="Print one line, `ready PORT`, in place of the instructions")] = False,
+    no_banner: Annotated[
+        bool, typer.Option(help="Print one line, `ready PORT`, in place of the instructions")
+    ] = False,
     verbose: Verbose = False,
 ) -> None:
     """A demo in one command: six disks, a mirrored thin volume, a share, a user; served until Ctrl-C."""
@@ -61,16 +63,25 @@ def serve(
     share: Annotated[list[str] | None, typer.Option(help="Further shares, NAME=DIR; may be repeated")] = None,
     read_only: bool = False,
     encrypt: Annotated[bool, typer.Option(help="Refuse clients that do not encrypt")] = False,
-    require_signing: Annotated[bool, typer.Option("--signing/--no-signing", help="Require signed messages")] = True,
+    require_signing: Annotated[
+        bool, typer.Option("--signing/--no-signing", help="Require signed messages")
+    ] = True,
     guest: Annotated[bool, typer.Option(help="Let unknown users in as guest")] = False,
     anonymous: Annotated[bool, typer.Option(help="Let clients in without a user")] = False,
-    interface: Annotated[list[str] | None, typer.Option(help="ADDRESS[,MBPS] to tell multichannel clients")] = None,
+    interface: Annotated[
+        list[str] | None, typer.Option(help="ADDRESS[,MBPS] to tell multichannel clients")
+    ] = None,
     no_banner: Annotated[bool, typer.Option(help="Print one line, `ready PORT`")] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Share an existing directory of this host, without pools. Without --password-file a password is generated."""
+    """Share an existing directory of this host, without pools. Without --password-file a password is
+    generated."""
     _log(verbose)
-    shares = [ShareConfig(name or Path(directory).absolute().name or "share", directory=str(Path(directory).absolute()))]
+    shares = [
+        ShareConfig(
+            name or Path(directory).absolute().name or "share", directory=str(Path(directory).absolute())
+        )
+    ]
     for item in share or []:
         label, sign, target = item.partition("=")
         if not sign:

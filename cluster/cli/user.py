@@ -11,7 +11,9 @@ import typer
 from cluster.cli.context import do, fail
 
 app = typer.Typer(no_args_is_help=True)
-PasswordFile = Annotated[str, typer.Option(help="Take the password from this file's first line; - is standard input")]
+PasswordFile = Annotated[
+    str, typer.Option(help="Take the password from this file's first line; - is standard input")
+]
 
 
 def read_password(path: str, name: str) -> str:

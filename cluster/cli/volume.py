@@ -17,7 +17,9 @@ def create(
     name: str,
     size: Annotated[str, typer.Option(help="Like 100G; a thin volume may be larger than the pool")],
     resiliency: Annotated[str, typer.Option(help="simple or mirror")] = "mirror",
-    thin: Annotated[bool, typer.Option("--thin/--fixed", help="Take space as it is written, or at once")] = True,
+    thin: Annotated[
+        bool, typer.Option("--thin/--fixed", help="Take space as it is written, or at once")
+    ] = True,
     columns: Annotated[int, typer.Option(help="Disks side by side; 0: chosen")] = 0,
     interleave: Annotated[str, typer.Option(help="Bytes on one column before the next; 0: chosen")] = "0",
 ) -> None:

@@ -1,7 +1,9 @@
 """Performing one administrative call from the command line.
 
-If the node of the state directory runs (STATE/run.json, written when it listens), the call goes to it over SMB: its IPC$ share,
-pipe `sofs`, as the node's own administrator, whose credential lies in STATE/admin.json (mode 0600). Otherwise the node is
+If the node of the state directory runs (STATE/run.json, written when it listens), the call goes to it over
+SMB: its IPC$ share,
+pipe `sofs`, as the node's own administrator, whose credential lies in STATE/admin.json (mode 0600).
+Otherwise the node is
 opened here, without serving, and closed again.
 """
 
@@ -41,7 +43,9 @@ async def _perform(state: StateDirectory, name: str, args: dict[str, object]) ->
     if running is not None:
         return await _remote(state, running, name, args)
     if not state.exists(NODE_FILE):
-        raise OperatorError(f"there is no node in {state.path}; `sofs up` makes a demo, `sofs init` an empty one")
+        raise OperatorError(
+            f"there is no node in {state.path}; `sofs up` makes a demo, `sofs init` an empty one"
+        )
     async with trio.open_nursery() as nursery:
         runtime = TrioRuntime(nursery)
         node = await Node.open(state, runtime)
@@ -76,7 +80,9 @@ async def _remote(state: StateDirectory, where: tuple[str, int], name: str, args
             ) as session:
                 answer = json.loads(await session.transact_pipe(PIPE_NAME, request, REPLY_MAX_BYTES))
     except trio.TooSlowError:
-        raise OperatorError(f"the node at {where[0]}:{where[1]} did not answer within {CALL_TIMEOUT_S:.0f} s") from None
+        raise OperatorError(
+            f"the node at {where[0]}:{where[1]} did not answer within {CALL_TIMEOUT_S:.0f} s"
+        ) from None
     except OSError as error:
         raise OperatorError(f"cannot reach the node at {where[0]}:{where[1]}: {error}") from None
     if "error" in answer:

@@ -27,7 +27,8 @@ def create_disk(path: str, size_bytes: int, runtime: Runtime) -> Disk:
 
 
 async def open_disks(paths: Iterable[str], runtime: Runtime) -> list[Disk]:
-    """The disks that can be opened; one that cannot is logged, and missed by the pool's quorum. Raises: PoolInUse."""
+    """The disks that can be opened; one that cannot is logged, and missed by the pool's quorum. Raises:
+    PoolInUse."""
     found: list[Disk] = []
     for path in paths:
         try:

@@ -1,6 +1,7 @@
 """Addresses and speeds of this host's network interfaces, for clients that want several channels.
 
-Only addresses that the server listens on are told. Source: [MS-SMB2] 3.3.5.15.11 Handling a Query Network Interface Request.
+Only addresses that the server listens on are told. Source: [MS-SMB2] 3.3.5.15.11 Handling a Query Network
+Interface Request.
 """
 
 from __future__ import annotations
@@ -23,13 +24,20 @@ WILDCARDS = ("0.0.0.0", "::")
 
 
 def host_interfaces(bind: Sequence[str]) -> tuple[NetworkInterface, ...]:
-    """Every address of an interface that is up and among `bind` (a wildcard stands for all but loopback and link-local)."""
+    """Every address of an interface that is up and among `bind` (a wildcard stands for all but loopback and
+    link-local)."""
     everything = any(address in WILDCARDS for address in bind)
     found: list[NetworkInterface] = []
     try:
         with IPRoute() as netlink:
-            links = {link["index"]: link.get_attr("IFLA_IFNAME") for link in netlink.get_links() if link["state"] == "up"}
-            addresses = [(a["index"], a.get_attr("IFA_ADDRESS")) for a in netlink.get_addr() if a["index"] in links]
+            links = {
+                link["index"]: link.get_attr("IFLA_IFNAME")
+                for link in netlink.get_links()
+                if link["state"] == "up"
+            }
+            addresses = [
+                (a["index"], a.get_attr("IFA_ADDRESS")) for a in netlink.get_addr() if a["index"] in links
+            ]
     except OSError as error:
         log.warning("the host's interfaces cannot be listed, clients will use one channel: %s", error)
         return ()

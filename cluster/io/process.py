@@ -1,4 +1,5 @@
-"""A node as a process in the foreground: it opens, says where it listens, serves until SIGINT or SIGTERM, and closes cleanly."""
+"""A node as a process in the foreground: it opens, says where it listens, serves until SIGINT or SIGTERM,
+and closes cleanly."""
 
 from __future__ import annotations
 
@@ -95,7 +96,9 @@ async def _serve(
             nursery.cancel_scope.cancel()
 
 
-def _run(state: StateDirectory, prepare: Callable[[Node], Awaitable[None]], ready: Callable[[Node], None]) -> None:
+def _run(
+    state: StateDirectory, prepare: Callable[[Node], Awaitable[None]], ready: Callable[[Node], None]
+) -> None:
     """trio.run with an ExceptionGroup of one operator's error opened up."""
     try:
         trio.run(_serve, state, prepare, ready)
@@ -188,7 +191,9 @@ async def _prepare_demo(node: Node) -> None:
     """Make what is missing of the demo; what is there stays as it is."""
     if node.pool is None:
         root = node.state.path.absolute() / "disks"
-        disks = [create_disk(str(root / f"disk{i}.img"), DEMO_DISK_BYTES, node.runtime) for i in range(DEMO_DISKS)]
+        disks = [
+            create_disk(str(root / f"disk{i}.img"), DEMO_DISK_BYTES, node.runtime) for i in range(DEMO_DISKS)
+        ]
         await node.create_pool("demo", disks, DEMO_SLAB_BYTES)
     if "demo" not in node.volume_names():
         await node.create_volume("demo", DEMO_VOLUME_BYTES)

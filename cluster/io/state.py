@@ -1,4 +1,5 @@
-"""The node's state directory on the host's file system. Files are replaced atomically and synced; secrets are mode 0600."""
+"""The node's state directory on the host's file system. Files are replaced atomically and synced; secrets
+are mode 0600."""
 
 from __future__ import annotations
 

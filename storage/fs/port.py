@@ -1,17 +1,24 @@
-"""Port: a file system, as the object store sees it: names, nodes, streams, bytes. It stores; it decides nothing.
+"""Port: a file system, as the object store sees it: names, nodes, streams, bytes. It stores; it decides
+nothing.
 
-Implementations: `storage/fs/catalog` (SQLite catalog and extents over spaces), `storage/hostfs` (a directory of the host),
-`tests/suites` runs over both. Whether an open may succeed, share modes, locks, leases, access checks, inheritance and
+Implementations: `storage/fs/catalog` (SQLite catalog and extents over spaces), `storage/hostfs` (a directory
+of the host),
+`tests/suites` runs over both. Whether an open may succeed, share modes, locks, leases, access checks,
+inheritance and
 timestamp rules are the object store's alone; the file system keeps what it is told.
 
-Threading and waiting: metadata methods are plain `def` and answer at once from memory or the page cache. Data methods come
+Threading and waiting: metadata methods are plain `def` and answer at once from memory or the page cache.
+Data methods come
 in two forms: `*_now` never waits and says False when it would have to; the `async` twin then does it.
 
-Durability: a change is visible at once. It is durable after `flush(node)` (that node: data, metadata and the names that lead
-to it) or `sync()` returned, or a short time later by itself. After a crash the file system is as it was at some moment not
+Durability: a change is visible at once. It is durable after `flush(node)` (that node: data, metadata and the
+names that lead
+to it) or `sync()` returned, or a short time later by itself. After a crash the file system is as it was at
+some moment not
 earlier than the last flush; never metadata that exposes bytes which were not written.
 
-Names are as the client gave them (str, no surrogate check here: a lone surrogate is kept); comparison folds with the
+Names are as the client gave them (str, no surrogate check here: a lone surrogate is kept); comparison folds
+with the
 volume's upcase table. Times are FILETIME (100 ns since 1601). Sizes and offsets are bytes.
 
 Raises: StorageError subclasses (VolumeFull when no cluster is left, BlockCorrupt ...), never StatusError.
@@ -26,14 +33,17 @@ from typing import NewType, Protocol
 from storage.units import FileOffset
 
 NodeId = NewType("NodeId", int)
-"""64-bit file id: unique in the volume, stable over rename, equal for hard links, never 0, never reused for another file."""
+"""64-bit file id: unique in the volume, stable over rename, equal for hard links, never 0, never reused for
+another file."""
 
 
 @dataclass(slots=True, eq=False)
 class Stream:
-    """One data stream. `name` is "" for the default one. A directory has no default stream but may have named ones.
+    """One data stream. `name` is "" for the default one. A directory has no default stream but may have
+    named ones.
 
-    `size_bytes` is end of file; `valid_bytes` (<= size) is where never-written bytes begin, which read as zeros;
+    `size_bytes` is end of file; `valid_bytes` (<= size) is where never-written bytes begin, which read as
+    zeros;
     `allocated_bytes` is what the stream takes on the volume, a multiple of the cluster size.
     `private` belongs to the file system that made it.
     """
@@ -48,7 +58,8 @@ class Stream:
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """One file or directory. There is exactly one Node object per file while anyone holds it (`hold`), so that the object
+    """One file or directory. There is exactly one Node object per file while anyone holds it (`hold`), so
+    that the object
     store may hang its own state on `state`. Assign to the fields below, then call `FileSystem.changed(node)`.
     """
 
@@ -82,7 +93,8 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class ExtendedAttribute:
-    """One EA. `name` is kept in the case it was given; compared without case. `flags`: FILE_NEED_EA (0x80)."""
+    """One EA. `name` is kept in the case it was given; compared without case. `flags`: FILE_NEED_EA
+    (0x80)."""
 
     name: bytes
     value: bytes
@@ -101,7 +113,8 @@ class VolumeUsage:
 
 @dataclass(frozen=True, slots=True)
 class VolumeIdentity:
-    """`features`: FILE_SUPPORTS_* and the like of [MS-FSCC] 2.5.1 FileFsAttributeInformation; advertise only what works."""
+    """`features`: FILE_SUPPORTS_* and the like of [MS-FSCC] 2.5.1 FileFsAttributeInformation; advertise only
+    what works."""
 
     label: str
     serial: int
@@ -121,7 +134,8 @@ class FileSystem(Protocol):
         """`name` upper-cased by the volume's table; two names are the same iff their folds are equal."""
         ...
 
-    # names -----------------------------------------------------------------------------------------------------
+    # names
+    # -----------------------------------------------------------------------------------------------------
     def root(self) -> Node: ...
     def lookup(self, directory: Node, name: str) -> Entry | None:
         """The entry whose name equals `name` without case. "." and ".." are not entries."""
@@ -133,7 +147,8 @@ class FileSystem(Protocol):
         ...
 
     def entries(self, directory: Node, after: str | None, limit: int) -> list[Entry]:
-        """Up to `limit` entries in the order of their folded names, from the first whose fold is > `fold(after)`
+        """Up to `limit` entries in the order of their folded names, from the first whose fold is >
+        `fold(after)`
         (all if None), without "." and "..". Nodes are loaded, so that a listing needs no further calls."""
         ...
 
@@ -147,17 +162,21 @@ class FileSystem(Protocol):
 
     def link(self, node: Node, directory: Node, name: str) -> None: ...
     def unlink(self, directory: Node, name: str) -> None:
-        """Remove the name. A node without names lives on, nameless, until the last `drop`, then its space is freed; a
+        """Remove the name. A node without names lives on, nameless, until the last `drop`, then its space is
+        freed; a
         crash frees it too."""
         ...
 
     def rename(self, directory: Node, name: str, to_directory: Node, to_name: str) -> None:
-        """Move one name, atomically replacing a file of the new name if there is one (which loses that name)."""
+        """Move one name, atomically replacing a file of the new name if there is one (which loses that
+        name)."""
         ...
 
-    # nodes -----------------------------------------------------------------------------------------------------
+    # nodes
+    # -----------------------------------------------------------------------------------------------------
     def hold(self, node: Node) -> None:
-        """One more user of the object: it stays the only Node of its id, and its space stays, until `drop`."""
+        """One more user of the object: it stays the only Node of its id, and its space stays, until
+        `drop`."""
         ...
 
     def drop(self, node: Node) -> None: ...
@@ -192,7 +211,8 @@ class FileSystem(Protocol):
         """By the first 16 bytes."""
         ...
 
-    # streams ---------------------------------------------------------------------------------------------------
+    # streams
+    # ---------------------------------------------------------------------------------------------------
     def streams(self, node: Node) -> list[Stream]:
         """The default stream first (for files), then the named ones in order of name."""
         ...
@@ -205,15 +225,18 @@ class FileSystem(Protocol):
     def remove_stream(self, stream: Stream) -> None: ...
     def rename_stream(self, stream: Stream, name: str) -> None: ...
 
-    # bytes -----------------------------------------------------------------------------------------------------
+    # bytes
+    # -----------------------------------------------------------------------------------------------------
     def read_now(self, stream: Stream, offset: FileOffset, into: memoryview) -> bool:
-        """Fill `into` from `offset`; the range lies wholly below `size_bytes`. Holes and what lies past `valid_bytes`
+        """Fill `into` from `offset`; the range lies wholly below `size_bytes`. Holes and what lies past
+        `valid_bytes`
         are zeros. False: await `read`."""
         ...
 
     async def read(self, stream: Stream, offset: FileOffset, into: memoryview) -> None: ...
     def write_now(self, stream: Stream, offset: FileOffset, data: memoryview) -> bool:
-        """Write, extending size and allocation as needed; a gap reads as zeros. True: done. False: await `write`.
+        """Write, extending size and allocation as needed; a gap reads as zeros. True: done. False: await
+        `write`.
         Raises VolumeFull with nothing changed that a reader could see."""
         ...
 
@@ -232,21 +255,30 @@ class FileSystem(Protocol):
         ...
 
     async def zero(self, stream: Stream, offset: FileOffset, length: int) -> None:
-        """The range, clipped to the size, reads as zeros; whole clusters in it are given back if the node is sparse."""
+        """The range, clipped to the size, reads as zeros; whole clusters in it are given back if the node is
+        sparse."""
         ...
 
     async def trim(self, stream: Stream, offset: FileOffset, length: int) -> None:
-        """As `zero`, and the clusters wholly inside go back whether sparse or not ([MS-FSCC] 2.3.73 FSCTL_FILE_LEVEL_TRIM)."""
+        """As `zero`, and the clusters wholly inside go back whether sparse or not ([MS-FSCC] 2.3.73
+        FSCTL_FILE_LEVEL_TRIM)."""
         ...
 
     def allocated_ranges(self, stream: Stream, offset: FileOffset, length: int) -> list[tuple[int, int]]:
-        """(offset, length) of the ranges that may hold other than zeros, in order, clipped to the asked range and the size."""
+        """(offset, length) of the ranges that may hold other than zeros, in order, clipped to the asked
+        range and the size."""
         ...
 
     async def clone(
-        self, source: Stream, source_offset: FileOffset, target: Stream, target_offset: FileOffset, length: int
+        self,
+        source: Stream,
+        source_offset: FileOffset,
+        target: Stream,
+        target_offset: FileOffset,
+        length: int,
     ) -> bool:
-        """Share the clusters of a cluster-aligned range. False if this file system cannot; the caller then copies."""
+        """Share the clusters of a cluster-aligned range. False if this file system cannot; the caller then
+        copies."""
         ...
 
     async def flush(self, node: Node) -> None: ...

@@ -1,8 +1,11 @@
 """What the host has no place for, kept in one extended attribute of each file.
 
-`user.sofs.meta`: "<4sIQQ" magic b"SFM1", FILE_ATTRIBUTE_* bits that were set by clients, creation time, change time (FILETIME).
-Others: `user.sofs.sd` (self-relative security descriptor), `user.sofs.ea` (EA list), `user.sofs.reparse`, `user.sofs.oid`,
-`user.sofs.s:<name>` (one stream each). Where the host has no extended attributes these live as long as the server does.
+`user.sofs.meta`: "<4sIQQ" magic b"SFM1", FILE_ATTRIBUTE_* bits that were set by clients, creation time,
+change time (FILETIME).
+Others: `user.sofs.sd` (self-relative security descriptor), `user.sofs.ea` (EA list), `user.sofs.reparse`,
+`user.sofs.oid`,
+`user.sofs.s:<name>` (one stream each). Where the host has no extended attributes these live as long as the
+server does.
 """
 
 from __future__ import annotations
@@ -57,7 +60,14 @@ def put(path: bytes | int, name: bytes, value: bytes) -> bool:
     except OSError as error:
         if error.errno == errno.ENODATA:
             return True
-        if error.errno in (errno.EOPNOTSUPP, errno.ENOSPC, errno.E2BIG, errno.ERANGE, errno.EPERM, errno.EDQUOT):
+        if error.errno in (
+            errno.EOPNOTSUPP,
+            errno.ENOSPC,
+            errno.E2BIG,
+            errno.ERANGE,
+            errno.EPERM,
+            errno.EDQUOT,
+        ):
             return False
         raise
     return True

@@ -1,6 +1,7 @@
 """The bytes of a host file system: reads and writes on descriptors, holes, and named streams kept in memory.
 
-A read that the page cache cannot answer (`RWF_NOWAIT` says EAGAIN) goes to a thread; a write goes to the page cache inline.
+A read that the page cache cannot answer (`RWF_NOWAIT` says EAGAIN) goes to a thread; a write goes to the
+page cache inline.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ class HostData:
         except OSError as error:
             raise self._refused(error, what, self._path(private_of(stream.node))) from error
 
-    # reading ----------------------------------------------------------------------------------------------------
+    # reading
+    # ----------------------------------------------------------------------------------------------------
     def read_now(self, stream: Stream, offset: FileOffset, into: memoryview) -> bool:
         content = stream.private
         if content is not None:
@@ -121,7 +123,8 @@ class HostData:
         except OSError as error:
             raise self._refused(error, what, self._path(private_of(stream.node))) from error
 
-    # writing ----------------------------------------------------------------------------------------------------
+    # writing
+    # ----------------------------------------------------------------------------------------------------
     def write_now(self, stream: Stream, offset: FileOffset, data: memoryview) -> bool:
         content = stream.private
         if content is not None:
@@ -169,7 +172,9 @@ class HostData:
     def _write_stream(self, stream: Stream, content: StreamBytes, offset: int, data: memoryview) -> None:
         end = offset + len(data)
         if end > STREAM_MAX_BYTES:
-            raise VolumeFull(f"stream {stream.name!r}: {end} bytes; the host keeps at most {STREAM_MAX_BYTES} in a stream")
+            raise VolumeFull(
+                f"stream {stream.name!r}: {end} bytes; the host keeps at most {STREAM_MAX_BYTES} in a stream"
+            )
         held = content.content
         if len(held) < offset:
             held.extend(bytes(offset - len(held)))
@@ -199,13 +204,16 @@ class HostData:
             if content.dirty:
                 self._write_back(stream)
 
-    # sizes ------------------------------------------------------------------------------------------------------
+    # sizes
+    # ------------------------------------------------------------------------------------------------------
     async def set_size(self, stream: Stream, size_bytes: int) -> None:
         content = stream.private
         if content is not None:
             assert isinstance(content, StreamBytes)
             if size_bytes > STREAM_MAX_BYTES:
-                raise VolumeFull(f"stream {stream.name!r}: {size_bytes} bytes are more than the host keeps in a stream")
+                raise VolumeFull(
+                    f"stream {stream.name!r}: {size_bytes} bytes are more than the host keeps in a stream"
+                )
             held = content.content
             del held[size_bytes:]
             held.extend(bytes(size_bytes - len(held)))
@@ -230,7 +238,9 @@ class HostData:
             start = stream.size_bytes
             try:
                 await self._wait(
-                    stream, "allocate", lambda: self._allocate(descriptor, _KEEP_SIZE, start, allocated_bytes - start)
+                    stream,
+                    "allocate",
+                    lambda: self._allocate(descriptor, _KEEP_SIZE, start, allocated_bytes - start),
                 )
             except DiskFailed:
                 self._measure(stream)  # the host cannot reserve; the file is none the worse for it
@@ -280,7 +290,12 @@ class HostData:
         return self._do(stream, "find holes of", lambda descriptor: _data_ranges(descriptor, offset, end))
 
     async def clone(
-        self, source: Stream, source_offset: FileOffset, target: Stream, target_offset: FileOffset, length: int
+        self,
+        source: Stream,
+        source_offset: FileOffset,
+        target: Stream,
+        target_offset: FileOffset,
+        length: int,
     ) -> bool:
         return False
 

@@ -1,10 +1,14 @@
 """`HostFileSystem`: a directory of the host behind the file-system port (`storage/fs/port.py`).
 
-What the host cannot keep (attributes, descriptors, streams, EAs, reparse points) lies in extended attributes (`attributes.py`).
-Others may change the directory at the same time: names are looked up anew (a directory's listing is believed while its
-times stand), and a file's attributes are read again when the host's change time moved. Nothing outside the directory is
+What the host cannot keep (attributes, descriptors, streams, EAs, reparse points) lies in extended attributes
+(`attributes.py`).
+Others may change the directory at the same time: names are looked up anew (a directory's listing is believed
+while its
+times stand), and a file's attributes are read again when the host's change time moved. Nothing outside the
+directory is
 reached: a symbolic link of the host is not followed and not shown.
-Must not decide: who may open what is the object store's matter; the server's own rights on the host bound everything.
+Must not decide: who may open what is the object store's matter; the server's own rights on the host bound
+everything.
 """
 
 from __future__ import annotations
@@ -31,7 +35,7 @@ from storage.fs.port import (
     VolumeIdentity,
     VolumeUsage,
 )
-from storage.fs.upcase import fold
+from storage.fs.upcase import upcase as fold
 from storage.io.hostfs import attributes as xattrs
 from storage.io.hostfs.data import HostData
 from storage.io.hostfs.names import DirectoryNames, to_host, to_wire
@@ -53,7 +57,8 @@ NODES_CACHED_MAX = 65536
 """Nodes nobody holds, kept so that the next look-up need not read their extended attributes again."""
 
 FEATURES = 0x1 | 0x2 | 0x4 | 0x8 | 0x40 | 0x80 | 0x10000 | 0x40000 | 0x400000 | 0x800000
-"""[MS-FSCC] 2.5.1: case-sensitive search 1, case preserved 2, Unicode 4, persistent ACLS 8, sparse 0x40, reparse points 0x80,
+"""[MS-FSCC] 2.5.1: case-sensitive search 1, case preserved 2, Unicode 4, persistent ACLS 8, sparse 0x40,
+reparse points 0x80,
 object ids 0x10000, named streams 0x40000, hard links 0x400000, extended attributes 0x800000."""
 
 
@@ -90,12 +95,15 @@ class HostFileSystem(HostData):
 
     def usage(self) -> VolumeUsage:
         found = os.statvfs(self._root_path)
-        return VolumeUsage(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize, CLUSTER_BYTES, 512)
+        return VolumeUsage(
+            found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize, CLUSTER_BYTES, 512
+        )
 
     def fold(self, name: str) -> str:
         return fold(name)
 
-    # paths ------------------------------------------------------------------------------------------------------
+    # paths
+    # ------------------------------------------------------------------------------------------------------
     def _path(self, private: HostNode) -> bytes:
         """The node's path on the host, cached until some directory is renamed."""
         if private.path_age == self._age:
@@ -146,7 +154,8 @@ class HostFileSystem(HostData):
                 return None
             raise host_error(error, "stat", path) from error
 
-    # names ------------------------------------------------------------------------------------------------------
+    # names
+    # ------------------------------------------------------------------------------------------------------
     def root(self) -> Node:
         return self._root
 
@@ -183,7 +192,8 @@ class HostFileSystem(HostData):
         return node
 
     def _refresh(self, node: Node, private: HostNode, status: os.stat_result, path: bytes) -> None:
-        """A held node follows the size that others gave the file; times and attributes are ours while it is held."""
+        """A held node follows the size that others gave the file; times and attributes are ours while it is
+        held."""
         if node.data is not None and node.data.size_bytes != status.st_size and not private.dirty:
             node.data.size_bytes = node.data.valid_bytes = status.st_size
 
@@ -206,7 +216,8 @@ class HostFileSystem(HostData):
         return Entry(wire, node) if node is not None else None
 
     def node(self, node_id: NodeId) -> Node | None:
-        """Only files that are open or were seen lately can be found by id: the host offers no look-up by inode."""
+        """Only files that are open or were seen lately can be found by id: the host offers no look-up by
+        inode."""
         return self._nodes.get(node_id) or self._idle.get(node_id)
 
     def names(self, node: Node) -> list[tuple[Node, str]]:
@@ -324,7 +335,9 @@ class HostFileSystem(HostData):
         moved = private_of(entry.node)
         source_names, target_names = self._names_of(source), self._names_of(target)
         _, host_name = source_names.by_fold.get(fold(name), (name, to_host(name)))
-        replaced = None if fold(to_name) == fold(name) and source is target else self.lookup(to_directory, to_name)
+        replaced = (
+            None if fold(to_name) == fold(name) and source is target else self.lookup(to_directory, to_name)
+        )
         host_target = to_host(to_name)
         from_path, to_path = self._path(source) + b"/" + host_name, self._path(target) + b"/" + host_target
         try:
@@ -346,7 +359,8 @@ class HostFileSystem(HostData):
         if entry.node.data is None:
             self._age += 1
 
-    # nodes ------------------------------------------------------------------------------------------------------
+    # nodes
+    # ------------------------------------------------------------------------------------------------------
     def hold(self, node: Node) -> None:
         private = private_of(node)
         private.held += 1
@@ -383,7 +397,8 @@ class HostFileSystem(HostData):
         private_of(node).dirty = True
 
     def _target(self, private: HostNode) -> bytes | int:
-        """What to give to calls about extended attributes and times: the descriptor if the name may be gone."""
+        """What to give to calls about extended attributes and times: the descriptor if the name may be
+        gone."""
         if private.descriptor >= 0:
             return private.descriptor
         return self._path(private)
@@ -469,7 +484,8 @@ class HostFileSystem(HostData):
                 return node
         return None
 
-    # streams ----------------------------------------------------------------------------------------------------
+    # streams
+    # ----------------------------------------------------------------------------------------------------
     def _named(self, node: Node) -> dict[str, Stream]:
         """fold -> Stream, read once while the node is held."""
         private = private_of(node)
@@ -533,7 +549,8 @@ class HostFileSystem(HostData):
         named[fold(name)] = stream
         self._write_back(stream)
 
-    # the whole --------------------------------------------------------------------------------------------------
+    # the whole
+    # --------------------------------------------------------------------------------------------------
     async def sync(self) -> None:
         for node in list(self._nodes.values()):
             self._store(node, private_of(node))

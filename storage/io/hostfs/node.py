@@ -1,7 +1,10 @@
-"""Nodes and streams of a host directory: what belongs to the file system alone, behind `Node.private` and `Stream.private`.
+"""Nodes and streams of a host directory: what belongs to the file system alone, behind `Node.private` and
+`Stream.private`.
 
-A node knows its place as (parent, host name), so that renaming a directory moves all below it at once. A held node of a file
-opens one descriptor at its first read or write (or at once when it loses its last name) and closes it at the last drop.
+A node knows its place as (parent, host name), so that renaming a directory moves all below it at once. A
+held node of a file
+opens one descriptor at its first read or write (or at once when it loses its last name) and closes it at the
+last drop.
 """
 
 from __future__ import annotations
@@ -24,7 +27,8 @@ CLUSTER_BYTES = 4096
 
 
 class HostNode:
-    """`private` of a Node. `ctime_ns`: the host's change time when the Node was read; while it stands, the Node is current."""
+    """`private` of a Node. `ctime_ns`: the host's change time when the Node was read; while it stands, the
+    Node is current."""
 
     __slots__ = (
         "ctime_ns",
@@ -135,7 +139,8 @@ HAS_EAS = 0x80000000
 
 
 def ea_size(packed: bytes) -> int:
-    """EaSize as [MS-FSCC] 2.4.12 FileEaInformation counts it: the packed OS/2 list, 4 bytes of its own length first."""
+    """EaSize as [MS-FSCC] 2.4.12 FileEaInformation counts it: the packed OS/2 list, 4 bytes of its own
+    length first."""
     return len(packed) + 4 if packed else 0
 
 
