@@ -53,3 +53,10 @@ class Open:
     """Body of the CREATE response, for a replay."""
     path: str = ""
     resume_key: bytes = b""
+    app_instance_version: tuple[int, int] | None = None
+    is_listing: bool = False
+    """A QUERY_DIRECTORY has begun a listing."""
+    has_listed: bool = False
+    """That listing has answered once."""
+    ea_index: int = 0
+    """Where the next query for a single extended attribute goes on."""

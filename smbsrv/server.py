@@ -122,6 +122,8 @@ class Server:
         self.opens: dict[int, Open] = {}
         self.connections: dict[Connection, None] = {}
         self.leases = LeaseTable()
+        self.create_guids: dict[tuple[bytes, bytes], Open] = {}
+        """Opens by (ClientGuid, CreateGuid), those whose CREATE is not answered yet included ([MS-SMB2] 3.3.5.9.10)."""
         self.statistics = Statistics(started_filetime=runtime.filetime())
         self._volumes: list[object] = []
         self._next_open_id = 1
@@ -233,6 +235,8 @@ class Server:
         self.opens.pop(open.persistent_id, None)
         if open.lease_key:
             self.leases.discard(open)
+        if open.create_guid and self.create_guids.get((open.client_guid, open.create_guid)) is open:
+            del self.create_guids[open.client_guid, open.create_guid]
 
     async def close_open(self, open: Open) -> None:
         """[MS-SMB2] 3.3.4.17 Server Application Requests Closing an Open. Idempotent."""
