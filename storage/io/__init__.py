@@ -1,1 +1,1 @@
-"""Drivers: file-backed disks, and directories of the host."""
+"""Disks that are files or block devices; the only part of storage that calls the operating system."""

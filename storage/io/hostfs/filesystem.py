@@ -166,9 +166,9 @@ class HostFileSystem(HostData):
         node = self._nodes.get(ino)
         if node is not None:
             private = private_of(node)
-            if private.path_age != self._age or private.path != path:
-                if node.links <= 1 or self._stat(self._path(private)) is None:
-                    self._place(private, parent, host_name)
+            moved = private.path_age != self._age or private.path != path
+            if moved and (node.links <= 1 or self._stat(self._path(private)) is None):
+                self._place(private, parent, host_name)
             self._refresh(node, private, status, path)
             return node
         node = self._idle.get(ino)
