@@ -71,6 +71,7 @@ def serve(
     interface: Annotated[
         list[str] | None, typer.Option(help="ADDRESS[,MBPS] to tell multichannel clients")
     ] = None,
+    state: Annotated[str, typer.Option(help="Keep the server's identity in this directory")] = "",
     no_banner: Annotated[bool, typer.Option(help="Print one line, `ready PORT`")] = False,
     verbose: Verbose = False,
 ) -> None:
@@ -98,4 +99,4 @@ def serve(
         allow_anonymous=anonymous,
     )
     password = read_password(password_file, user) if password_file else ""
-    guarded(run_directories, ServeOptions(settings, shares, user, password, user2, not no_banner))
+    guarded(run_directories, ServeOptions(settings, shares, user, password, user2, not no_banner, state))

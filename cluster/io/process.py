@@ -15,18 +15,20 @@ from dataclasses import dataclass
 
 import trio
 
+from cluster import config
 from cluster.accounts import Accounts
 from cluster.config import NodeConfig, ShareConfig
-from cluster.errors import OperatorError
 from cluster.io.command import ADMIN_FILE, RUN_FILE
 from cluster.io.disks import create_disk
 from cluster.io.runtime import TrioRuntime
 from cluster.io.state import StateDirectory
-from cluster.node import NODE_FILE, Node
+from cluster.node import NODE_FILE, SHARES_FILE, Node
 
 log = logging.getLogger("sofs.process")
 
 ADMIN_USER = "sofs-admin"
+DEMO_USER = "demo"
+DEMO_PASSWORD_FILE = "password"
 DEMO_DISKS = 6
 DEMO_DISK_BYTES = 4 << 30
 DEMO_SLAB_BYTES = 16 << 20
@@ -55,6 +57,7 @@ class ServeOptions:
     password: str
     user2: str
     banner: bool
+    state: str = ""
 
 
 def new_password(length: int = 16) -> str:
@@ -135,27 +138,38 @@ def run_state(state: StateDirectory) -> None:
 
 
 def run_directories(options: ServeOptions) -> None:
-    """`sofs serve`: a node that lives in a temporary state directory. Raises: OperatorError, StorageError."""
+    """`sofs serve`: a node that lives in a temporary state directory, or in the one given, and forgets its shares.
+
+    Raises: OperatorError, StorageError.
+    """
+    with tempfile.TemporaryDirectory(prefix="sofs-") as scratch:
+        state = StateDirectory(options.state or scratch)
+        if state.exists(NODE_FILE):
+            state.write(NODE_FILE, config.dump(options.settings))
+        else:
+            Node.initialise(state, options.settings, os.urandom(16))
+        state.write(SHARES_FILE, config.dump([]))
+        _run_directories(state, options)
+
+
+def _run_directories(state: StateDirectory, options: ServeOptions) -> None:
     password = options.password or new_password()
 
     async def prepare(node: Node) -> None:
-        node.accounts.add(options.user, password, is_admin=True)
+        _set_user(node.accounts, options.user, password, is_admin=True)
         if options.user2:
-            node.accounts.add(options.user2, password)
+            _set_user(node.accounts, options.user2, password, is_admin=False)
+        node.save_accounts()
         for share in options.shares:
             await node.add_share(share)
 
     def ready(node: Node) -> None:
-        if not options.banner:
-            _say(f"ready {node.serving.port()}\n")
-            return
-        shown = "(from the password file)" if options.password else password
-        _say(_instructions(node, options.shares[0].name, options.user, shown))
+        if options.banner:
+            shown = "(from the password file)" if options.password else password
+            _say(_instructions(node, options.shares[0].name, options.user, shown))
+        _say(f"ready {node.serving.port()}\n")
 
-    with tempfile.TemporaryDirectory(prefix="sofs-") as path:
-        state = StateDirectory(path)
-        Node.initialise(state, options.settings, os.urandom(16))
-        _run(state, prepare, ready)
+    _run(state, prepare, ready)
 
 
 def run_demo(options: DemoOptions) -> None:
@@ -166,25 +180,17 @@ def run_demo(options: DemoOptions) -> None:
     else:
         settings = state.load_one(NodeConfig, NODE_FILE)
         settings.bind, settings.port = options.bind, options.port
-        _write_settings(state, settings)
+        state.write(NODE_FILE, config.dump(settings))
 
     async def prepare(node: Node) -> None:
         await _prepare_demo(node)
 
     def ready(node: Node) -> None:
         if options.banner:
-            password = state.read("demo-password").strip()
-            _say(_instructions(node, "demo", "demo", password))
-        else:
-            _say(f"ready {node.serving.port()}\n")
+            _say(_instructions(node, "demo", DEMO_USER, state.read(DEMO_PASSWORD_FILE).strip()))
+        _say(f"ready {node.serving.port()}\n")
 
     _run(state, prepare, ready)
-
-
-def _write_settings(state: StateDirectory, settings: NodeConfig) -> None:
-    from cluster import config
-
-    state.write(NODE_FILE, config.dump(settings))
 
 
 async def _prepare_demo(node: Node) -> None:
@@ -199,18 +205,18 @@ async def _prepare_demo(node: Node) -> None:
         await node.create_volume("demo", DEMO_VOLUME_BYTES)
     if not any(share.name == "demo" for share in node.shares):
         await node.add_share(ShareConfig("demo", volume="demo", remark="a mirrored thin volume"))
-    if node.accounts.find("demo") is None:
+    if node.accounts.find(DEMO_USER) is None:
         password = new_password()
-        node.state.write("demo-password", password + "\n", secret=True)
-        _add_user(node.accounts, password)
+        node.state.write(DEMO_PASSWORD_FILE, password + "\n", secret=True)
+        _set_user(node.accounts, DEMO_USER, password, is_admin=True)
         node.save_accounts()
 
 
-def _add_user(accounts: Accounts, password: str) -> None:
-    try:
-        accounts.add("demo", password, is_admin=True, full_name="demo user")
-    except OperatorError:
-        accounts.set_password("demo", password)
+def _set_user(accounts: Accounts, name: str, password: str, *, is_admin: bool) -> None:
+    if accounts.find(name) is None:
+        accounts.add(name, password, is_admin=is_admin)
+    else:
+        accounts.set_password(name, password)
 
 
 def _instructions(node: Node, share: str, user: str, password: str) -> str:
