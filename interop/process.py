@@ -29,7 +29,7 @@ def free_port() -> int:
         return port
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
@@ -69,7 +69,7 @@ class Process:
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 self.argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=env,
-                cwd=cwd, start_new_session=True, preexec_fn=_end_with_parent)
+                cwd=cwd, start_new_session=True, preexec_fn=end_with_parent)
         self.pid = self._process.pid
 
     def running(self) -> bool:

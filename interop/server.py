@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,37 +18,63 @@ def sofs() -> Path:
     return Path(sys.executable).with_name("sofs")
 
 
-def _password_file(folder: Path, name: str) -> tuple[Path, str]:
+def _password_file(folder: Path) -> tuple[Path, str]:
     password = "Pw-" + secrets.token_urlsafe(9)
-    path = folder / f"{name}.password"
+    path = folder / "password"
     path.touch(mode=0o600)
     path.write_text(password + "\n")
     return path, password
 
 
-def start_serve(folder: Path) -> Target:
+def start_serve(folder: Path, *options: str) -> Target:
     """`sofs serve` on new folders `data` and `second` in `folder`. The caller stops it."""
     data, second = folder / "data", folder / "second"
     data.mkdir()
     second.mkdir()
-    password_file, password = _password_file(folder, USER)
+    password_file, password = _password_file(folder)
     port = free_port()
     process = Process(
-        [sofs(), "serve", data, "--name", "data", "--port", str(port), "--bind", "127.0.0.1",
-         "--user", USER, "--password-file", password_file, "--share", f"second={second}",
-         "--state", folder / "state"],
-        folder / "serve.log")
-    process.wait_until(lambda: answers_smb(port))
+        [
+            sofs(),
+            "serve",
+            data,
+            "--name",
+            "data",
+            "--port",
+            str(port),
+            "--bind",
+            "127.0.0.1",
+            "--user",
+            USER,
+            "--user2",
+            SECOND_USER,
+            "--password-file",
+            password_file,
+            "--share",
+            f"second={second}",
+            "--no-banner",
+            *options,
+        ],
+        folder / "serve.log",
+    )
+    process.wait_until(lambda: f"ready {port}" in process.text() and answers_smb(port))
     return Target(kind="serve", process=process, port=port, user=USER, password=password, share="data",
-                  folder=data, shares={"data": "data", "second": "second"})
+                  second_user=SECOND_USER, second_password=password, folder=data,
+                  shares={"data": "data", "second": "second"})
 
 
 def start_pool(folder: Path) -> Target:
     """`sofs up` with its state in `folder`: the demo pool, volume and share. The caller stops it."""
-    port = free_port()
     state = folder / "pool"
-    process = Process([sofs(), "up", "--dir", state, "--port", str(port)], folder / "up.log")
+    port = free_port()
+    process = Process(
+        [sofs(), "up", "--dir", state, "--port", str(port), "--bind", "127.0.0.1", "--no-banner"],
+        folder / "up.log",
+    )
     process.wait_until(lambda: f"ready {port}" in process.text() and answers_smb(port), timeout_s=60)
-    password = (state / "password").read_text().strip()
+    password = (state / "demo-password").read_text().strip()
+    password_file, second_password = _password_file(folder)
+    subprocess.run([sofs(), "--state", state, "user", "add", SECOND_USER, "--password-file", password_file],
+                   check=True, timeout=60, stdin=subprocess.DEVNULL)
     return Target(kind="pool", process=process, port=port, user="demo", password=password, share="demo",
-                  shares={"data": "demo"})
+                  second_user=SECOND_USER, second_password=second_password, shares={"data": "demo"})

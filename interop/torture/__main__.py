@@ -16,7 +16,8 @@ from interop.target import Target
 from interop.torture import expect, plan
 from interop.torture.run import Outcome, Run
 
-STARTERS: dict[str, Callable[[Path], Target]] = {"serve": server.start_serve, "pool": server.start_pool, "samba": peers.start_samba}
+STARTERS: dict[str, Callable[[Path], Target]] = {
+    "serve": server.start_serve, "pool": server.start_pool, "samba": peers.start_samba}
 
 
 def arguments() -> argparse.Namespace:

@@ -30,7 +30,7 @@ NOISE = ("time:", "test:", "smbtorture ", "Using seed")
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one test: success, failure, error, skip, timeout, crash (smbtorture's), noresult or notrun, and why."""
+    """Of one test: success, failure, error, skip, timeout, crash (its own), noresult or notrun, and why."""
 
     test: str
     result: str
