@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from smbsrv.pipes.port import Pipe
     from smbsrv.session import Session
+    from smbsrv.share import Share
     from smbsrv.tree import TreeConnect
     from storage.volume import File
 
@@ -25,6 +26,8 @@ class Open:
     volatile_id: int
     session: Session | None
     tree: TreeConnect | None
+    share: Share | None = None
+    """Stays while the client is gone, when `tree` is None."""
     file: File | None = None
     pipe: Pipe | None = None
     is_durable: bool = False

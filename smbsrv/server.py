@@ -213,7 +213,7 @@ class Server:
         need(len(self.opens) < self.limits.opens, "opens of the server")
         need(len(session.opens) < self.limits.opens_per_session, "opens of a session")
         number, self._next_open_id = self._next_open_id, self._next_open_id + 1
-        open = Open(number, number, session, tree, client_guid=session.client_guid)
+        open = Open(number, number, session, tree, tree.share, client_guid=session.client_guid)
         self.opens[number] = open
         session.opens[number] = open
         tree.opens[number] = open
