@@ -262,6 +262,10 @@ class NtlmInitiator:
         assert self._signer is not None, "nobody is authenticated"
         return self._signer
 
+    @property
+    def is_anonymous(self) -> bool:
+        return not self._user
+
     def negotiate(self) -> bytes:
         """The NEGOTIATE_MESSAGE."""
         self._negotiate = encode_negotiate(OFFERED & ~Flags.TARGET_INFO)

@@ -232,6 +232,10 @@ class SpnegoInitiator:
         self._answered = False
 
     @property
+    def is_anonymous(self) -> bool:
+        return self._ntlm.is_anonymous
+
+    @property
     def session_key(self) -> bytes:
         """The full key of the mechanism, after the answer to the challenge was made."""
         return self._ntlm.session_key
