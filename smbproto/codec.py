@@ -5,10 +5,10 @@
         length: u32
         ...
 
-`message` and `structure` (the same without a header and a StructureSize) make one `struct.Struct` of the fixed part
-and compile flat `__init__`, `decode_untrusted` and `encode` at import. A decoder raises `WireError` only. Reserved
-fields (`ClassVar[reserved4]`) are written as zero and ignored on receipt. Integers above their width are our own
-bug and raise `struct.error` from `encode`.
+`message` and `structure` (the same without a header and a StructureSize) make one `struct.Struct` of the
+fixed part and compile flat `__init__`, `decode_untrusted` and `encode` at import. A decoder raises
+`WireError` only. Reserved fields (`ClassVar[reserved4]`) are written as zero and ignored on receipt. Integers
+above their width are our own bug and raise `struct.error` from `encode`.
 
 The fixed part is followed by the variable fields, in the order of their declaration:
   * `blob16 utf16 blob32 view32 ...`: an offset/length pair stands in the fixed part, data anywhere behind it;
@@ -61,7 +61,8 @@ class Codec:
 
 @dataclass(frozen=True)
 class Pair:
-    """Offset and length in the fixed part (`wire` holds both codes, offset first), data behind the fixed part."""
+    """Offset and length in the fixed part (`wire` holds both codes, offset first), data behind the fixed
+    part."""
 
     wire: str
     codec: Codec
@@ -186,7 +187,8 @@ class Message:
 
     @classmethod
     def decode_untrusted(cls, buf: Buffer, base: int = 0) -> Self:
-        """Decode what starts at `base` (an SMB2 message: its header) and ends with `buf`. Raises: WireError."""
+        """Decode what starts at `base` (an SMB2 message: its header) and ends with `buf`. Raises:
+        WireError."""
         raise TypeError(f"{cls.__name__} declares no layout")
 
     def encode(self) -> bytes:
@@ -222,8 +224,8 @@ class _Field:
 
 
 def _declared(cls: type[Message]) -> tuple[list[_Field], list[str], dict[str, Names]]:
-    """The fields in wire order, of the class's own annotations; those without one of our specs, which the class must
-    code by hand; names for printing."""
+    """The fields in wire order, of the class's own annotations; those without one of our specs, which the
+    class must code by hand; names for printing."""
     plain: list[str] = []
     hints = typing.get_type_hints(cls, include_extras=True)
     fields: list[_Field] = []
@@ -235,13 +237,16 @@ def _declared(cls: type[Message]) -> tuple[list[_Field], list[str], dict[str, Na
         if hint is FileId:
             fields.append(_Field(name, Fixed("QQ", "file_id")))
             continue
-        specs = [m for m in getattr(hint, "__metadata__", ()) if isinstance(m, Fixed | Pair | Counted | Trailing)]
+        specs = [
+            m for m in getattr(hint, "__metadata__", ()) if isinstance(m, Fixed | Pair | Counted | Trailing)
+        ]
         if not specs:
             if typing.get_origin(hints[name]) is not ClassVar:
                 plain.append(name)
             continue
         fields.append(_Field(name, specs[0]))
-        names.update({name: m for m in hint.__metadata__ if isinstance(m, Names)})
+        for named in (m for m in hint.__metadata__ if isinstance(m, Names)):
+            names[name] = named
     if plain and not {"decode_untrusted", "encode"} <= set(cls.__dict__):
         raise TypeError(f"{cls.__name__}: {plain} have no layout")
     return fields, plain, names
@@ -322,7 +327,9 @@ def _encode_lines(fields: list[_Field], start: int) -> tuple[list[str], list[str
 def _compile(cls: type[T], header: int, size: int | None, counted_bytes: int, fill: bool) -> type[T]:
     """Write the three functions' source and build the class round them."""
     fields, plain, names = _declared(cls)
-    attributes = [f.name for f in fields if not (isinstance(f.spec, Fixed) and f.spec.kind == "reserved")] + plain
+    attributes = [
+        f.name for f in fields if not (isinstance(f.spec, Fixed) and f.spec.kind == "reserved")
+    ] + plain
     columns = [_values_of(f) for f in fields]
     fixed = struct.Struct("<" + ("" if size is None else "H") + "".join(c[0] for c in columns))
     if size is not None and fixed.size != size - counted_bytes:
@@ -331,10 +338,16 @@ def _compile(cls: type[T], header: int, size: int | None, counted_bytes: int, fi
     targets = ([] if size is None else ["size"]) + [t for c in columns for t in c[1]]
     sources = ([] if size is None else [str(size)]) + [s for c in columns for s in c[2]]
     namespace = _namespace(cls, fields, fixed)
-    init = ["def __init__(self, *" + "".join(f", {n}={n}_default" if n in cls.__dict__ else f", {n}" for n in attributes)]
+    init = [
+        "def __init__(self, *"
+        + "".join(f", {n}={n}_default" if n in cls.__dict__ else f", {n}" for n in attributes)
+    ]
     init[0] = (init[0] if attributes else "def __init__(self") + "):"
     init += [f"    self.{n} = {n}" for n in attributes] or ["    pass"]
-    decode = ["def decode_untrusted(buf, base=0):", f"    if len(buf) < base + {start}: short(len(buf) - base)"]
+    decode = [
+        "def decode_untrusted(buf, base=0):",
+        f"    if len(buf) < base + {start}: short(len(buf) - base)",
+    ]
     decode.append("    self = new(cls)")
     if targets:
         decode.append(f"    {', '.join(targets)}, = unpack(buf, base + {header})")
@@ -400,13 +413,14 @@ def _rebuild(
 def message(
     *, structure_size: int, fill: bool = True, counted_bytes: int | None = None
 ) -> Callable[[type[T]], type[T]]:
-    """The body of an SMB2 message. StructureSize counts `counted_bytes` of the variable part: one where it is odd, and
-    that one is written as zero when the part is empty, unless `fill` is False."""
+    """The body of an SMB2 message. StructureSize counts `counted_bytes` of the variable part: one where it is
+    odd, and that one is written as zero when the part is empty, unless `fill` is False."""
     counted = structure_size & 1 if counted_bytes is None else counted_bytes
     return lambda cls: _compile(cls, HEADER_BYTES, structure_size, counted, fill)
 
 
 @dataclass_transform(kw_only_default=True, eq_default=True)
 def structure(*, structure_size: int | None = None) -> Callable[[type[T]], type[T]]:
-    """A structure of its own: offsets count from its beginning. A `structure_size` is a 16-bit field in front."""
+    """A structure of its own: offsets count from its beginning. A `structure_size` is a 16-bit field in
+    front."""
     return lambda cls: _compile(cls, 0, structure_size, 0, False)

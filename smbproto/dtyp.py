@@ -1,7 +1,8 @@
 """Windows data types: times, GUIDs, SIDs, access masks, security descriptors.
 
-Source: [MS-DTYP] 2.3.3 FILETIME; 2.3.4 GUID and UUID; 2.4.2 SID; 2.4.3 ACCESS_MASK; 2.4.4 ACE; 2.4.5 ACL; 2.4.6
-SECURITY_DESCRIPTOR; 2.5.1 Security Descriptor Description Language. [MS-SMB2] 2.2.13.1 SMB2 Access Mask Encoding.
+Source: [MS-DTYP] 2.3.3 FILETIME; 2.3.4 GUID and UUID; 2.4.2 SID; 2.4.3 ACCESS_MASK; 2.4.4 ACE; 2.4.5 ACL;
+2.4.6 SECURITY_DESCRIPTOR; 2.5.1 Security Descriptor Description Language. [MS-SMB2] 2.2.13.1 SMB2 Access Mask
+Encoding.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from smbproto.errors import WireError
+from smbproto.errors import WireError as WireError
 
 # [MS-SMB2] 2.2.13.1.1 File_Pipe_Printer_Access_Mask, 2.2.13.1.2 Directory_Access_Mask
 FILE_READ_DATA: Final = 0x00000001
@@ -123,7 +124,8 @@ SID_SUBAUTHORITIES_MAX: Final = 15
 
 @dataclass(frozen=True, slots=True)
 class Sid:
-    """[MS-DTYP] 2.4.2.2 SID--Packet Representation. `str()` is the form of 2.4.2.1 SID String Format Syntax."""
+    """[MS-DTYP] 2.4.2.2 SID--Packet Representation. `str()` is the form of 2.4.2.1 SID String Format
+    Syntax."""
 
     authority: int
     subauthorities: tuple[int, ...] = ()
@@ -137,7 +139,11 @@ class Sid:
     def parse(cls, text: str) -> Sid:
         """Raises: ValueError."""
         parts = text.upper().split("-")
-        if len(parts) < 3 or parts[:2] != ["S", "1"] or not all(p.isascii() and p.isalnum() for p in parts[2:]):
+        if (
+            len(parts) < 3
+            or parts[:2] != ["S", "1"]
+            or not all(p.isascii() and p.isalnum() for p in parts[2:])
+        ):
             raise ValueError(f"{text!r} is no SID")
         authority = int(parts[2], 16) if parts[2].startswith("0X") else int(parts[2])
         return cls(authority, tuple(int(part) for part in parts[3:]))
@@ -248,8 +254,8 @@ ACE_MAX_BYTES: Final = 0xFFFF & ~3
 
 @dataclass(frozen=True, slots=True)
 class Ace:
-    """[MS-DTYP] 2.4.4 ACE. What follows the SID (conditions, claims) is `tail`; an ACE of a type that we cannot read
-    has `sid` None and all its bytes in `tail`. Any ACE survives a round trip byte by byte."""
+    """[MS-DTYP] 2.4.4 ACE. What follows the SID (conditions, claims) is `tail`; an ACE of a type that we
+    cannot read has `sid` None and all its bytes in `tail`. Any ACE survives a round trip byte by byte."""
 
     type: int
     flags: int
@@ -290,7 +296,11 @@ class Ace:
             head = struct.pack("<I", self.mask)
             if self.type in _OBJECT_TYPES:
                 present = (self.object_type is not None) | (self.inherited_object_type is not None) << 1
-                head += struct.pack("<I", present) + (self.object_type or b"") + (self.inherited_object_type or b"")
+                head += (
+                    struct.pack("<I", present)
+                    + (self.object_type or b"")
+                    + (self.inherited_object_type or b"")
+                )
             body = head + self.sid.encode() + body
         body += bytes(-len(body) % 4)
         return struct.pack("<BBH", self.type, self.flags, 4 + len(body)) + body
@@ -365,9 +375,11 @@ _DESCRIPTOR = struct.Struct("<BBHIIII")
 
 @dataclass(frozen=True, slots=True)
 class SecurityDescriptor:
-    """[MS-DTYP] 2.4.6 SECURITY_DESCRIPTOR, self-relative. DACL_PRESENT with `dacl` None is the NULL DACL: all access.
+    """[MS-DTYP] 2.4.6 SECURITY_DESCRIPTOR, self-relative. DACL_PRESENT with `dacl` None is the NULL DACL: all
+    access.
 
-    `control` is kept as it came; `encode` sets SELF_RELATIVE and makes the two PRESENT bits cover what is there.
+    `control` is kept as it came; `encode` sets SELF_RELATIVE and makes the two PRESENT bits cover what is
+    there.
     """
 
     owner: Sid | None = None
@@ -384,7 +396,9 @@ class SecurityDescriptor:
             raise WireError("too short for a security descriptor")
         revision, rm_control, control, owner, group, sacl, dacl = _DESCRIPTOR.unpack_from(buf)
         if revision != 1 or not control & SE_SELF_RELATIVE:
-            raise WireError(f"no self-relative security descriptor: revision {revision}, control {control:#x}")
+            raise WireError(
+                f"no self-relative security descriptor: revision {revision}, control {control:#x}"
+            )
         if any(0 < at < _DESCRIPTOR.size for at in (owner, group, sacl, dacl)):
             raise WireError("a part of the security descriptor lies in its header")
         return cls(
@@ -421,16 +435,25 @@ _ACE_LETTERS = {
     0x00: "A", 0x01: "D", 0x02: "AU", 0x03: "AL", 0x05: "OA", 0x06: "OD", 0x07: "OU", 0x08: "OL", 0x09: "XA",
     0x0A: "XD", 0x0B: "ZA", 0x0D: "XU", 0x11: "ML", 0x12: "RA", 0x13: "SP",
 }  # fmt: skip
-_FLAG_LETTERS = ((0x01, "OI"), (0x02, "CI"), (0x04, "NP"), (0x08, "IO"), (0x10, "ID"), (0x40, "SA"), (0x80, "FA"))
+_FLAG_LETTERS = (
+    (0x01, "OI"),
+    (0x02, "CI"),
+    (0x04, "NP"),
+    (0x08, "IO"),
+    (0x10, "ID"),
+    (0x40, "SA"),
+    (0x80, "FA"),
+)
 _MASK_LETTERS = {
     FILE_ALL_ACCESS: "FA", FILE_GENERIC_READ: "FR", FILE_GENERIC_WRITE: "FW", FILE_GENERIC_EXECUTE: "FX",
     GENERIC_ALL: "GA", GENERIC_READ: "GR", GENERIC_WRITE: "GW", GENERIC_EXECUTE: "GX",
 }  # fmt: skip
 _SID_LETTERS = {
-    SID_EVERYONE: "WD", SID_CREATOR_OWNER: "CO", SID_CREATOR_GROUP: "CG", SID_OWNER_RIGHTS: "OW", SID_NETWORK: "NU",
-    SID_INTERACTIVE: "IU", SID_ANONYMOUS: "AN", SID_PRINCIPAL_SELF: "PS", SID_AUTHENTICATED_USERS: "AU",
-    SID_LOCAL_SYSTEM: "SY", SID_LOCAL_SERVICE: "LS", SID_NETWORK_SERVICE: "NS", SID_BUILTIN_ADMINISTRATORS: "BA",
-    SID_BUILTIN_USERS: "BU", SID_BUILTIN_GUESTS: "BG", SID_BUILTIN_BACKUP_OPERATORS: "BO", SID_MANDATORY_MEDIUM: "ME",
+    SID_EVERYONE: "WD", SID_CREATOR_OWNER: "CO", SID_CREATOR_GROUP: "CG", SID_OWNER_RIGHTS: "OW",
+    SID_NETWORK: "NU", SID_INTERACTIVE: "IU", SID_ANONYMOUS: "AN", SID_PRINCIPAL_SELF: "PS",
+    SID_AUTHENTICATED_USERS: "AU", SID_LOCAL_SYSTEM: "SY", SID_LOCAL_SERVICE: "LS", SID_NETWORK_SERVICE: "NS",
+    SID_BUILTIN_ADMINISTRATORS: "BA", SID_BUILTIN_USERS: "BU", SID_BUILTIN_GUESTS: "BG",
+    SID_BUILTIN_BACKUP_OPERATORS: "BO", SID_MANDATORY_MEDIUM: "ME",
 }  # fmt: skip
 
 
@@ -448,7 +471,8 @@ def _sddl_ace(ace: Ace) -> str:
 
 
 def _sddl_acl(letter: str, acl: Acl | None, control: int, shift: int) -> str:
-    """`shift` is 0 for the DACL's control bits, 1 for the SACL's, which stand one higher; PRESENT two higher."""
+    """`shift` is 0 for the DACL's control bits, 1 for the SACL's, which stand one higher; PRESENT two
+    higher."""
     if acl is None and not control & SE_DACL_PRESENT << 2 * shift:
         return ""
     flags = "P" if control & SE_DACL_PROTECTED << shift else ""
@@ -459,7 +483,8 @@ def _sddl_acl(letter: str, acl: Acl | None, control: int, shift: int) -> str:
 
 
 def to_sddl(descriptor: SecurityDescriptor) -> str:
-    """[MS-DTYP] 2.5.1 Security Descriptor Description Language, for people: conditions show their length only."""
+    """[MS-DTYP] 2.5.1 Security Descriptor Description Language, for people: conditions show their length
+    only."""
     owner = f"O:{_sddl_sid(descriptor.owner)}" if descriptor.owner else ""
     group = f"G:{_sddl_sid(descriptor.group)}" if descriptor.group else ""
     dacl = _sddl_acl("D", descriptor.dacl, descriptor.control, 0)

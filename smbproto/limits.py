@@ -10,7 +10,8 @@ from typing import Final
 # Framing: [MS-SMB2] 2.1 Transport: a 24-bit length on TCP
 TRANSPORT_MESSAGE_BYTES_MAX: Final = 0xFFFFFF
 
-# [MS-SMB2] 3.3.5.4 Receiving an SMB2 NEGOTIATE Request, note on MaxTransactSize, MaxReadSize, MaxWriteSize: 8 MiB
+# [MS-SMB2] 3.3.5.4 Receiving an SMB2 NEGOTIATE Request, note on MaxTransactSize, MaxReadSize, MaxWriteSize: 8
+# MiB
 TRANSACT_BYTES_MAX: Final = 8 * 1024 * 1024
 READ_BYTES_MAX: Final = TRANSACT_BYTES_MAX
 WRITE_BYTES_MAX: Final = TRANSACT_BYTES_MAX

@@ -17,7 +17,8 @@ __all__ = [
 
 
 class Status(IntEnum):
-    """[MS-ERREF] 2.3.1 NTSTATUS Values, without their STATUS_ prefix. An unknown value becomes an unnamed member."""
+    """[MS-ERREF] 2.3.1 NTSTATUS Values, without their STATUS_ prefix. An unknown value becomes an unnamed
+    member."""
 
     SUCCESS = 0x00000000
     TIMEOUT = 0x00000102
@@ -247,7 +248,8 @@ class Status(IntEnum):
 
     @property
     def is_error(self) -> bool:
-        """Severity 3; warnings (severity 2, such as BUFFER_OVERFLOW) carry their data in an ordinary response."""
+        """Severity 3; warnings (severity 2, such as BUFFER_OVERFLOW) carry their data in an ordinary
+        response."""
         return self >= 0xC0000000
 
     @property
@@ -271,18 +273,23 @@ class StatusError(Exception):
 
 
 class StoppedOnSymlink(StatusError):
-    """STATUS_STOPPED_ON_SYMLINK with where the link leads; [MS-SMB2] 2.2.2.2.1 Symbolic Link Error Response."""
+    """STATUS_STOPPED_ON_SYMLINK with where the link leads; [MS-SMB2] 2.2.2.2.1 Symbolic Link Error
+    Response."""
 
     __slots__ = ("print_name", "relative", "substitute_name", "unparsed_path_length_bytes")
 
     def __init__(
         self, substitute_name: str, print_name: str, *, relative: bool, unparsed_path_length_bytes: int
     ) -> None:
-        super().__init__(Status.STOPPED_ON_SYMLINK, f"the path runs through a symbolic link to {print_name!r}")
+        super().__init__(
+            Status.STOPPED_ON_SYMLINK, f"the path runs through a symbolic link to {print_name!r}"
+        )
         self.substitute_name = substitute_name
         self.print_name = print_name
         self.relative = relative
-        self.unparsed_path_length_bytes = unparsed_path_length_bytes  # of the UTF-16 path after the link's name
+        self.unparsed_path_length_bytes = (
+            unparsed_path_length_bytes  # of the UTF-16 path after the link's name
+        )
 
 
 class BufferTooSmall(StatusError):

@@ -1,4 +1,5 @@
-"""Lists whose entries begin with NextEntryOffset: 32 bits, from this entry's start to the next one's, 0 in the last.
+"""Lists whose entries begin with NextEntryOffset: 32 bits, from this entry's start to the next one's, 0 in
+the last.
 
 Source: [MS-FSCC] 2.4 File Information Classes, for lists of entries; 2.4.16 FileFullEaInformation.
 """
@@ -15,7 +16,8 @@ _NEXT = Struct("<I")
 
 
 def entries_untrusted(data: Buffer, fixed_bytes: int, align: int, entries_max: int) -> Iterator[Buffer]:
-    """The entries, NextEntryOffset included, each cut to its own bytes; none in an empty buffer. Raises: WireError."""
+    """The entries, NextEntryOffset included, each cut to its own bytes; none in an empty buffer. Raises:
+    WireError."""
     size, at, count = len(data), 0, 0
     while size:
         if at + fixed_bytes > size or count == entries_max:

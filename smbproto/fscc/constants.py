@@ -1,8 +1,9 @@
 """Numbers of [MS-FSCC], as plain integers: flag arithmetic stands on the hot path.
 
-Source: [MS-FSCC] 2.1.2 Reparse Point Data Structures; 2.3 FSCTL Structures; 2.4 File Information Classes; 2.5 File
-System Information Classes; 2.6 File Attributes; 2.7 Directory Change Notifications. [MS-SMB2] 2.2.13 SMB2 CREATE
-Request, for share access, dispositions and options. Codes of [MS-RSVD], [MS-SQOS], [MS-DFSC], [MS-SMB2] 2.2.31.
+Source: [MS-FSCC] 2.1.2 Reparse Point Data Structures; 2.3 FSCTL Structures; 2.4 File Information Classes; 2.5
+File System Information Classes; 2.6 File Attributes; 2.7 Directory Change Notifications. [MS-SMB2] 2.2.13
+SMB2 CREATE Request, for share access, dispositions and options. Codes of [MS-RSVD], [MS-SQOS], [MS-DFSC],
+[MS-SMB2] 2.2.31.
 """
 
 from __future__ import annotations
@@ -130,12 +131,10 @@ FILE_PIPE_LOCAL_INFORMATION: Final = 24
 FILE_PIPE_REMOTE_INFORMATION: Final = 25
 FILE_COMPRESSION_INFORMATION: Final = 28
 FILE_OBJECT_ID_INFORMATION: Final = 29
-FILE_MOVE_CLUSTER_INFORMATION: Final = 31
 FILE_QUOTA_INFORMATION: Final = 32
 FILE_REPARSE_POINT_INFORMATION: Final = 33
 FILE_NETWORK_OPEN_INFORMATION: Final = 34
 FILE_ATTRIBUTE_TAG_INFORMATION: Final = 35
-FILE_TRACKING_INFORMATION: Final = 36
 FILE_ID_BOTH_DIRECTORY_INFORMATION: Final = 37
 FILE_ID_FULL_DIRECTORY_INFORMATION: Final = 38
 FILE_VALID_DATA_LENGTH_INFORMATION: Final = 39
@@ -154,7 +153,7 @@ FILE_ID_64_EXTD_BOTH_DIRECTORY_INFORMATION: Final = 79
 FILE_ID_ALL_EXTD_DIRECTORY_INFORMATION: Final = 80
 FILE_ID_ALL_EXTD_BOTH_DIRECTORY_INFORMATION: Final = 81
 
-# [MS-FSCC] 2.4.13 FileDispositionInformationEx, 2.4.43.2 FileRenameInformationEx: Flags
+# [MS-FSCC] 2.4.12 FileDispositionInformationEx, 2.4.43 FileRenameInformationEx: Flags
 FILE_DISPOSITION_DO_NOT_DELETE: Final = 0x00000000
 FILE_DISPOSITION_DELETE: Final = 0x00000001
 FILE_DISPOSITION_POSIX_SEMANTICS: Final = 0x00000002
@@ -219,7 +218,7 @@ FILE_VC_LOG_VOLUME_LIMIT: Final = 0x00000080
 FILE_VC_QUOTAS_INCOMPLETE: Final = 0x00000100
 FILE_VC_QUOTAS_REBUILDING: Final = 0x00000200
 
-# [MS-FSCC] 2.5.8 FileFsSectorSizeInformation: Flags
+# [MS-FSCC] 2.5.7 FileFsSectorSizeInformation: Flags
 SSINFO_FLAGS_ALIGNED_DEVICE: Final = 0x00000001
 SSINFO_FLAGS_PARTITION_ALIGNED_ON_DEVICE: Final = 0x00000002
 SSINFO_FLAGS_NO_SEEK_PENALTY: Final = 0x00000004
@@ -239,7 +238,7 @@ FILE_DEVICE_IS_MOUNTED: Final = 0x00000020
 FILE_VIRTUAL_VOLUME: Final = 0x00000040
 FILE_DEVICE_SECURE_OPEN: Final = 0x00000100
 
-# [MS-FSCC] 2.4.34 FilePipeInformation, 2.4.35 FilePipeLocalInformation
+# [MS-FSCC] 2.4.37 FilePipeInformation, 2.4.38 FilePipeLocalInformation
 FILE_PIPE_BYTE_STREAM_MODE: Final = 0x00000000
 FILE_PIPE_MESSAGE_MODE: Final = 0x00000001
 FILE_PIPE_QUEUE_OPERATION: Final = 0x00000000

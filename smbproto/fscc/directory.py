@@ -3,10 +3,10 @@
 A listing is a chain of entries, each 8-byte aligned, whose first field NextEntryOffset the packer leaves 0.
 
 Source: [MS-FSCC] 2.4.8 FileBothDirectoryInformation; 2.4.10 FileDirectoryInformation; 2.4.15
-FileFullDirectoryInformation; 2.4.17 FileId64ExtdBothDirectoryInformation; 2.4.18 FileId64ExtdDirectoryInformation;
-2.4.19 FileIdAllExtdBothDirectoryInformation; 2.4.20 FileIdAllExtdDirectoryInformation; 2.4.21
-FileIdBothDirectoryInformation; 2.4.22 FileIdExtdDirectoryInformation; 2.4.23 FileIdFullDirectoryInformation;
-2.4.33 FileNamesInformation.
+FileFullDirectoryInformation; 2.4.18 FileId64ExtdBothDirectoryInformation; 2.4.19
+FileId64ExtdDirectoryInformation; 2.4.20 FileIdAllExtdBothDirectoryInformation; 2.4.21
+FileIdAllExtdDirectoryInformation; 2.4.22 FileIdBothDirectoryInformation; 2.4.23
+FileIdExtdDirectoryInformation; 2.4.24 FileIdFullDirectoryInformation; 2.4.33 FileNamesInformation.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ SHORT_NAME_BYTES_MAX: Final = 24
 
 
 class DirectoryEntry(NamedTuple):
-    """One name; a field that its class does not have is 0. `file_id` is the 128-bit one where there are both."""
+    """One name; a field that its class does not have is 0. `file_id` is the 128-bit one where there are
+    both."""
 
     file_name: str
     creation_time: int = 0
@@ -46,8 +47,9 @@ class DirectoryEntry(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """The fixed part of an entry. In order: NextEntryOffset, FileIndex, the four times, EndOfFile, AllocationSize,
-    FileAttributes, FileNameLength; then the `extras`, by the name of their field; the name follows it all."""
+    """The fixed part of an entry. In order: NextEntryOffset, FileIndex, the four times, EndOfFile,
+    AllocationSize, FileAttributes, FileNameLength; then the `extras`, by the name of their field; the name
+    follows it all."""
 
     struct: Struct
     extras: tuple[str, ...] = ()
@@ -62,7 +64,9 @@ NAMES: Final = Struct("<III")
 LAYOUTS: Final[dict[int, Layout]] = {
     constants.FILE_DIRECTORY_INFORMATION: Layout(Struct(_COMMON)),
     constants.FILE_FULL_DIRECTORY_INFORMATION: Layout(Struct(_COMMON + "I"), ("ea_size",)),
-    constants.FILE_BOTH_DIRECTORY_INFORMATION: Layout(Struct(_COMMON + "I" + _SHORT), ("ea_size", "short_name")),
+    constants.FILE_BOTH_DIRECTORY_INFORMATION: Layout(
+        Struct(_COMMON + "I" + _SHORT), ("ea_size", "short_name")
+    ),
     constants.FILE_ID_FULL_DIRECTORY_INFORMATION: Layout(Struct(_COMMON + "I4xQ"), ("ea_size", "file_id")),
     constants.FILE_ID_BOTH_DIRECTORY_INFORMATION: Layout(
         Struct(_COMMON + "I" + _SHORT + "xxQ"), ("ea_size", "short_name", "file_id")
@@ -80,7 +84,8 @@ LAYOUTS: Final[dict[int, Layout]] = {
         Struct(_COMMON + "IIQ16s"), ("ea_size", "reparse_tag", "file_id", "file_id_128")
     ),
     constants.FILE_ID_ALL_EXTD_BOTH_DIRECTORY_INFORMATION: Layout(
-        Struct(_COMMON + "IIQ16s" + _SHORT), ("ea_size", "reparse_tag", "file_id", "file_id_128", "short_name")
+        Struct(_COMMON + "IIQ16s" + _SHORT),
+        ("ea_size", "reparse_tag", "file_id", "file_id_128", "short_name"),
     ),
 }
 

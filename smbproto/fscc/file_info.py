@@ -20,8 +20,6 @@ from smbproto.codec import (
     reserved1,
     reserved2,
     reserved4,
-    reserved8,
-    rest,
     structure,
     text32,
     u8,
@@ -39,7 +37,8 @@ ATTRIBUTES = Names(FILE_ATTRIBUTE_NAMES)
 BASIC: Final = Struct("<qqqqI4x")
 # AllocationSize, EndOfFile, NumberOfLinks, DeletePending, Directory
 STANDARD: Final = Struct("<QQIBB2x")
-# basic; standard; IndexNumber; EaSize; AccessFlags; CurrentByteOffset; Mode; AlignmentRequirement; FileNameLength
+# basic; standard; IndexNumber; EaSize; AccessFlags; CurrentByteOffset; Mode; AlignmentRequirement;
+# FileNameLength
 ALL: Final = Struct("<qqqqI4xQQIBB2xQIIQIII")
 # four times, AllocationSize, EndOfFile, FileAttributes
 NETWORK_OPEN: Final = Struct("<qqqqQQI4x")
@@ -108,7 +107,8 @@ class FileAttributeTagInformation(Message):
 
 @structure()
 class FileBasicInformation(Message):
-    """[MS-FSCC] 2.4.7 FileBasicInformation. To set: a time of 0 stays, -1 stops and -2 resumes automatic changes."""
+    """[MS-FSCC] 2.4.7 FileBasicInformation. To set: a time of 0 stays, -1 stops and -2 resumes automatic
+    changes."""
 
     creation_time: i64 = 0
     last_access_time: i64 = 0
@@ -195,7 +195,7 @@ class FileModeInformation(Message):
 
 @structure()
 class FileNameInformation(Message):
-    """[MS-FSCC] 2.4.32 FileNameInformation; 2.4.36 FileNormalizedNameInformation."""
+    """[MS-FSCC] 2.4.32 FileNameInformation; 2.4.35 FileNormalizedNameInformation."""
 
     file_name: text32
 
@@ -344,24 +344,6 @@ class FileValidDataLengthInformation(Message):
     valid_data_length: i64
 
 
-@structure()
-class FileMoveClusterInformation(Message):
-    """[MS-FSCC] 2.4.33 FileMoveClusterInformation."""
-
-    cluster_count: u32
-    reserved: ClassVar[reserved4]
-    root_directory: u64
-    file_name: text32
-
-
-@structure()
-class FileTrackingInformation(Message):
-    """[MS-FSCC] 2.4 File Information Classes: FileTrackingInformation, between file systems only."""
-
-    destination_file: u64
-    object_information: rest = b""
-
-
 class Stream(NamedTuple):
     """An entry of [MS-FSCC] 2.4.49 FileStreamInformation; `name` as ":name:$DATA"."""
 
@@ -393,7 +375,7 @@ def decode_streams_untrusted(data: Buffer) -> list[Stream]:
 
 
 class HardLink(NamedTuple):
-    """An entry of [MS-FSCC] 2.4.21 FileHardLinkInformation."""
+    """An entry of [MS-FSCC] 2.4.17 FileHardLinkInformation."""
 
     parent_file_id: int
     file_name: str

@@ -1,7 +1,7 @@
 """FSCTL codes, and the names of codes and flags for printing.
 
-Source: [MS-FSCC] 2.3 FSCTL Structures; [MS-SMB2] 2.2.31 SMB2 IOCTL Request; [MS-RSVD] 2.2.3 Shared Virtual Disk File
-Operations; [MS-SQOS] 2.2.2.1 STORAGE_QOS_CONTROL_REQUEST; [MS-DFSC] 2.2.2 REQ_GET_DFS_REFERRAL.
+Source: [MS-FSCC] 2.3 FSCTL Structures; [MS-SMB2] 2.2.31 SMB2 IOCTL Request; [MS-RSVD] 2.2.3 Shared Virtual
+Disk File Operations; [MS-SQOS] 2.2.2.1 STORAGE_QOS_CONTROL_REQUEST; [MS-DFSC] 2.2.2 REQ_GET_DFS_REFERRAL.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ FSCTL_STORAGE_QOS_CONTROL: Final = 0x00090350
 def names_with_prefix(module: dict[str, object], *prefixes: str) -> tuple[tuple[int, str], ...]:
     """Pairs (value, name) of a module's integers, for `codec.Names`."""
     return tuple(
-        (value, name) for name, value in module.items() if name.startswith(prefixes) and isinstance(value, int)
+        (value, name)
+        for name, value in module.items()
+        if name.startswith(prefixes) and isinstance(value, int)
     )
 
 

@@ -1,6 +1,7 @@
 """What create contexts hold. The chain itself: `create.py`.
 
-ExtA holds a list of `fscc.ea.FullEa`, SecD a `dtyp.SecurityDescriptor`; the shared virtual disk context is opaque here.
+ExtA holds a list of `fscc.ea.FullEa`, SecD a `dtyp.SecurityDescriptor`; the shared virtual disk context is
+opaque here.
 
 Source: [MS-SMB2] 2.2.13.2 SMB2_CREATE_CONTEXT Request Values; 2.2.14.2 SMB2_CREATE_CONTEXT Response Values.
 """
@@ -70,8 +71,8 @@ class AllocationSize(Message):
 
 @structure()
 class MaximalAccessRequest(Message):
-    """[MS-SMB2] 2.2.13.2.5 SMB2_CREATE_QUERY_MAXIMAL_ACCESS_REQUEST (MxAc), in its form with a time; it may also be
-    empty, see `maximal_access_timestamp_untrusted`."""
+    """[MS-SMB2] 2.2.13.2.5 SMB2_CREATE_QUERY_MAXIMAL_ACCESS_REQUEST (MxAc), in its form with a time; it may
+    also be empty, see `maximal_access_timestamp_untrusted`."""
 
     timestamp: u64
 
@@ -113,7 +114,8 @@ class Lease(Message):
 
 @structure()
 class LeaseV2(Message):
-    """[MS-SMB2] 2.2.13.2.10 SMB2_CREATE_REQUEST_LEASE_V2; 2.2.14.2.11 SMB2_CREATE_RESPONSE_LEASE_V2 (RqLs)."""
+    """[MS-SMB2] 2.2.13.2.10 SMB2_CREATE_REQUEST_LEASE_V2; 2.2.14.2.11 SMB2_CREATE_RESPONSE_LEASE_V2
+    (RqLs)."""
 
     lease_key: bytes16
     lease_state: Annotated[u32, LEASE_STATES]

@@ -1,4 +1,5 @@
-"""[MS-SMB2] 2.2.13 SMB2 CREATE Request; 2.2.14 SMB2 CREATE Response; the chain of 2.2.13.2 SMB2_CREATE_CONTEXT.
+"""[MS-SMB2] 2.2.13 SMB2 CREATE Request; 2.2.14 SMB2 CREATE Response; the chain of 2.2.13.2
+SMB2_CREATE_CONTEXT.
 
 What the contexts hold: `contexts.py`.
 """
@@ -48,18 +49,21 @@ SMB2_LEASE_WRITE_CACHING: Final = 0x04
 OPLOCK_LEVELS = Names(((0, "NONE"), (1, "II"), (8, "EXCLUSIVE"), (9, "BATCH"), (255, "LEASE")), flags=False)
 LEASE_STATES = Names(((1, "R"), (2, "H"), (4, "W")))
 DISPOSITIONS = Names(
-    ((0, "SUPERSEDE"), (1, "OPEN"), (2, "CREATE"), (3, "OPEN_IF"), (4, "OVERWRITE"), (5, "OVERWRITE_IF")), flags=False
+    ((0, "SUPERSEDE"), (1, "OPEN"), (2, "CREATE"), (3, "OPEN_IF"), (4, "OVERWRITE"), (5, "OVERWRITE_IF")),
+    flags=False,
 )
 ACTIONS = Names(((0, "SUPERSEDED"), (1, "OPENED"), (2, "CREATED"), (3, "OVERWRITTEN")), flags=False)
 
-# For the hot path. StructureSize (89), OplockLevel, Flags, CreateAction, four times, AllocationSize, EndofFile,
-# FileAttributes, Reserved2, persistent and volatile FileId, CreateContextsOffset, CreateContextsLength.
+# For the hot path. StructureSize (89), OplockLevel, Flags, CreateAction, four times, AllocationSize,
+# EndofFile, FileAttributes, Reserved2, persistent and volatile FileId, CreateContextsOffset,
+# CreateContextsLength.
 CREATE_RESPONSE: Final = Struct("<HBBIQQQQQQIIQQII")
 CREATE_RESPONSE_CONTEXTS_OFFSET: Final = 152  # where a response's contexts stand, from the header
 
 
 class CreateContext(NamedTuple):
-    """[MS-SMB2] 2.2.13.2 SMB2_CREATE_CONTEXT Request Values: a name (four letters or 16 bytes) and its data."""
+    """[MS-SMB2] 2.2.13.2 SMB2_CREATE_CONTEXT Request Values: a name (four letters or 16 bytes) and its
+    data."""
 
     name: bytes
     data: bytes = b""

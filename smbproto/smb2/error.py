@@ -89,8 +89,8 @@ def error_body(error_data: bytes, *, dialect_311: bool, error_id: int = SMB2_ERR
     ).encode()
 
 
-# SymLinkLength, SymLinkErrorTag, ReparseTag, ReparseDataLength, UnparsedPathLength, SubstituteNameOffset and Length,
-# PrintNameOffset and Length, Flags
+# SymLinkLength, SymLinkErrorTag, ReparseTag, ReparseDataLength, UnparsedPathLength, SubstituteNameOffset and
+# Length, PrintNameOffset and Length, Flags
 _SYMLINK = struct.Struct("<IIIHHHHHHI")
 
 
@@ -118,7 +118,9 @@ class SymbolicLinkError(Message):
         return cls(
             unparsed_path_length=unparsed,
             flags=flags,
-            substitute_name=decode_utf16(buf[start + substitute_at : start + substitute_at + substitute_bytes]),
+            substitute_name=decode_utf16(
+                buf[start + substitute_at : start + substitute_at + substitute_bytes]
+            ),
             print_name=decode_utf16(buf[start + print_at : start + print_at + print_bytes]),
         )
 
@@ -138,7 +140,8 @@ class SymbolicLinkError(Message):
 
 @structure()
 class ShareRedirectError(Message):
-    """[MS-SMB2] 2.2.2.2.2 Share Redirect Error Context Response: fixed part; `buffer` is IPAddrMoveList, ResourceName."""
+    """[MS-SMB2] 2.2.2.2.2 Share Redirect Error Context Response: fixed part; `buffer` is IPAddrMoveList,
+    ResourceName."""
 
     structure_length: u32
     notification_type: u32 = 3  # SHARE_MOVE_NOTIFICATION

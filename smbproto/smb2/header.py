@@ -13,7 +13,8 @@ SMB2_PROTOCOL_ID: Final = b"\xfeSMB"
 SMB2_HEADER_BYTES: Final = 64
 
 # ProtocolId, StructureSize (64), CreditCharge, Status or ChannelSequence | Reserved << 16, Command,
-# CreditRequest or CreditResponse, Flags, NextCommand, MessageId, then Reserved, TreeId or AsyncId, SessionId, Signature.
+# CreditRequest or CreditResponse, Flags, NextCommand, MessageId, then Reserved, TreeId or AsyncId, SessionId,
+# Signature.
 HEADER: Final = Struct("<4sHHIHHIIQIIQ16s")
 HEADER_ASYNC: Final = Struct("<4sHHIHHIIQQQ16s")
 
@@ -72,7 +73,8 @@ COMMANDS = Names(tuple((c.value, c.name) for c in Command), flags=False)
 
 @structure()
 class Header(Message):
-    """Both forms: `async_id` counts where `flags` has ASYNC_COMMAND, `tree_id` (and `process_id`) where it has not."""
+    """Both forms: `async_id` counts where `flags` has ASYNC_COMMAND, `tree_id` (and `process_id`) where it
+    has not."""
 
     credit_charge: u16 = 0
     status: u32 = 0  # in a request of SMB 3.x: ChannelSequence in the low 16 bits

@@ -26,7 +26,9 @@ _ELEMENT = Struct("<QQII")
 
 
 def _decode_elements(data: Buffer) -> tuple[LockElement, ...]:
-    return tuple(LockElement(offset, length, flags) for offset, length, flags, _ in _ELEMENT.iter_unpack(data))
+    return tuple(
+        LockElement(offset, length, flags) for offset, length, flags, _ in _ELEMENT.iter_unpack(data)
+    )
 
 
 def _encode_elements(locks: Iterable[LockElement]) -> bytes:

@@ -118,7 +118,9 @@ def _decode_contexts_untrusted(buf: Buffer, offset: int, count: int) -> tuple[Ne
         kind, length, _ = _CONTEXT.unpack_from(buf, offset)
         offset += _CONTEXT.size
         if offset + length > len(buf):
-            raise WireError(f"negotiate context {kind:#x} with {length} bytes at {offset} runs over its message")
+            raise WireError(
+                f"negotiate context {kind:#x} with {length} bytes at {offset} runs over its message"
+            )
         contexts.append(NegotiateContext(kind, bytes(buf[offset : offset + length])))
         offset += length + -length % 8
     return tuple(contexts)
@@ -138,14 +140,15 @@ def find_context(contexts: Sequence[NegotiateContext], kind: int) -> bytes | Non
     return next((context.data for context in contexts if context.type == kind), None)
 
 
-# StructureSize, DialectCount, SecurityMode, Reserved, Capabilities, ClientGuid, context offset, count, Reserved2
+# StructureSize, DialectCount, SecurityMode, Reserved, Capabilities, ClientGuid, context offset, count,
+# Reserved2
 _REQUEST = struct.Struct("<HHHHI16sIHH")
 
 
 @message(structure_size=36)
 class NegotiateRequest(Message):
-    """[MS-SMB2] 2.2.3 SMB2 NEGOTIATE Request. It has contexts where 3.1.1 is among the dialects, and only there:
-    the same bytes are ClientStartTime otherwise."""
+    """[MS-SMB2] 2.2.3 SMB2 NEGOTIATE Request. It has contexts where 3.1.1 is among the dialects, and only
+    there: the same bytes are ClientStartTime otherwise."""
 
     dialects: U16List
     security_mode: Annotated[u16, SECURITY_MODES]
@@ -165,7 +168,9 @@ class NegotiateRequest(Message):
         size, count, mode, _, capabilities, guid, offset, contexts, _ = _REQUEST.unpack_from(buf, start)
         end = start + _REQUEST.size + 2 * count
         if size != _REQUEST.size or count > limits.DIALECTS_MAX or end > len(buf):
-            raise WireError(f"NEGOTIATE request: StructureSize {size}, {count} dialects, {len(buf) - base} bytes")
+            raise WireError(
+                f"NEGOTIATE request: StructureSize {size}, {count} dialects, {len(buf) - base} bytes"
+            )
         dialects = struct.unpack_from(f"<{count}H", buf, start + _REQUEST.size)
         found: tuple[NegotiateContext, ...] = ()
         if SMB2_DIALECT_311 in dialects and contexts:
@@ -187,8 +192,9 @@ class NegotiateRequest(Message):
         return head + dialects + padding + _encode_contexts(self.contexts)
 
 
-# StructureSize, SecurityMode, DialectRevision, NegotiateContextCount, ServerGuid, Capabilities, MaxTransactSize,
-# MaxReadSize, MaxWriteSize, SystemTime, ServerStartTime, buffer offset and length, NegotiateContextOffset
+# StructureSize, SecurityMode, DialectRevision, NegotiateContextCount, ServerGuid, Capabilities,
+# MaxTransactSize, MaxReadSize, MaxWriteSize, SystemTime, ServerStartTime, buffer offset and length,
+# NegotiateContextOffset
 _RESPONSE = struct.Struct("<HHHH16sIIIIQQHHI")
 _RESPONSE_STRUCTURE_SIZE = 65
 
@@ -245,8 +251,8 @@ class NegotiateResponse(Message):
         padding = bytes(-end % 8) if self.contexts else b""
         head = _RESPONSE.pack(
             _RESPONSE_STRUCTURE_SIZE, self.security_mode, self.dialect_revision, len(self.contexts),
-            self.server_guid, self.capabilities, self.max_transact_size, self.max_read_size, self.max_write_size,
-            self.system_time, self.server_start_time, offset, len(self.security_buffer),
+            self.server_guid, self.capabilities, self.max_transact_size, self.max_read_size,
+            self.max_write_size, self.system_time, self.server_start_time, offset, len(self.security_buffer),
             end + len(padding) if self.contexts else 0,
         )  # fmt: skip
         out = head + self.security_buffer + padding + _encode_contexts(self.contexts)

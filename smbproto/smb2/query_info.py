@@ -14,8 +14,8 @@ from smbproto.codec import (
     Names,
     Pair,
     message,
-    rest,
     reserved2,
+    rest,
     structure,
     u8,
     u32,
@@ -63,7 +63,8 @@ class QueryInfoRequest(Message):
 
 @structure()
 class QueryQuotaInfo(Message):
-    """[MS-SMB2] 2.2.37.1 SMB2_QUERY_QUOTA_INFO. `sids` is SidBuffer: a FILE_GET_QUOTA_INFORMATION list or one SID."""
+    """[MS-SMB2] 2.2.37.1 SMB2_QUERY_QUOTA_INFO. `sids` is SidBuffer: a FILE_GET_QUOTA_INFORMATION list or one
+    SID."""
 
     return_single: u8 = 0
     restart_scan: u8 = 0

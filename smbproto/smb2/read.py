@@ -18,8 +18,8 @@ SMB2_CHANNEL_RDMA_TRANSFORM: Final = 0x00000003
 READ_FLAGS = Names(((1, "READ_UNBUFFERED"), (2, "REQUEST_COMPRESSED")))
 CHANNELS = Names(((0, "NONE"), (1, "RDMA_V1"), (2, "RDMA_V1_INVALIDATE"), (3, "RDMA_TRANSFORM")), flags=False)
 
-# For the hot path, which makes no object. Request: StructureSize, Padding, Flags, Length, Offset, persistent and
-# volatile FileId, MinimumCount, Channel, RemainingBytes, ReadChannelInfoOffset, ReadChannelInfoLength.
+# For the hot path, which makes no object. Request: StructureSize, Padding, Flags, Length, Offset, persistent
+# and volatile FileId, MinimumCount, Channel, RemainingBytes, ReadChannelInfoOffset, ReadChannelInfoLength.
 READ_REQUEST: Final = Struct("<HBBIQQQIIIHH")
 # StructureSize (17), DataOffset, Reserved, DataLength, DataRemaining, Flags or Reserved2.
 READ_RESPONSE: Final = Struct("<HBBIII")
@@ -42,7 +42,8 @@ class ReadRequest(Message):
 
 @message(structure_size=17, fill=False)
 class ReadResponse(Message):
-    """[MS-SMB2] 2.2.20 SMB2 READ Response. After an RDMA Write it is exactly 16 bytes: clients choke on one more."""
+    """[MS-SMB2] 2.2.20 SMB2 READ Response. After an RDMA Write it is exactly 16 bytes: clients choke on one
+    more."""
 
     data: Annotated[Buffer, Pair("BxI", VIEW)] = b""
     data_remaining: u32 = 0  # bytes sent by RDMA

@@ -23,7 +23,8 @@ _DIALECT_FORMAT: Final = 0x02  # BufferFormat of a null-terminated dialect strin
 
 
 def decode_dialects_untrusted(buf: Buffer) -> tuple[str, ...]:
-    """The dialect names of an SMB_COM_NEGOTIATE. Raises: WireError if it is another message or not well formed."""
+    """The dialect names of an SMB_COM_NEGOTIATE. Raises: WireError if it is another message or not well
+    formed."""
     size = len(buf)
     if not SMB1_HEADER_BYTES + 3 <= size <= limits.SMB1_NEGOTIATE_BYTES_MAX:
         raise WireError(f"an SMB1 message of {size} bytes")
@@ -46,7 +47,9 @@ def decode_dialects_untrusted(buf: Buffer) -> tuple[str, ...]:
 def encode_negotiate(dialects: tuple[str, ...]) -> bytes:
     """The whole message, as a client that also speaks SMB1 sends it."""
     data = b"".join(bytes([_DIALECT_FORMAT]) + name.encode("ascii") + b"\0" for name in dialects)
-    header = struct.pack("<4sBIBH12sHHHH", SMB1_PROTOCOL_ID, SMB_COM_NEGOTIATE, 0, 0x18, 0xC853, bytes(12), 0, 0, 0, 0)
+    header = struct.pack(
+        "<4sBIBH12sHHHH", SMB1_PROTOCOL_ID, SMB_COM_NEGOTIATE, 0, 0x18, 0xC853, bytes(12), 0, 0, 0, 0
+    )
     return header + struct.pack("<BH", 0, len(data)) + data
 
 

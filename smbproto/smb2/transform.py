@@ -1,6 +1,7 @@
 """Headers that stand before a message that is encrypted or compressed, and the RDMA transforms.
 
-Source: [MS-SMB2] 2.2.41 SMB2 TRANSFORM_HEADER; 2.2.42 SMB2 COMPRESSION_TRANSFORM_HEADER; 2.2.43 SMB2_RDMA_TRANSFORM.
+Source: [MS-SMB2] 2.2.41 SMB2 TRANSFORM_HEADER; 2.2.42 SMB2 COMPRESSION_TRANSFORM_HEADER; 2.2.43
+SMB2_RDMA_TRANSFORM.
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ class TransformHeader(Message):
         magic, signature, nonce, size, _, flags, session_id = TRANSFORM_HEADER.unpack_from(buf, base)
         if magic != SMB2_TRANSFORM_PROTOCOL_ID:
             raise WireError(f"no TRANSFORM_HEADER: {magic!r}")
-        return cls(signature=signature, nonce=nonce, original_message_size=size, flags=flags, session_id=session_id)
+        return cls(
+            signature=signature, nonce=nonce, original_message_size=size, flags=flags, session_id=session_id
+        )
 
     def encode(self) -> bytes:
         """52 bytes."""
@@ -81,8 +84,8 @@ class CompressionTransformHeader(Message):
 
 @structure()
 class CompressionChainedPayloadHeader(Message):
-    """[MS-SMB2] 2.2.42.2.1 SMB2_COMPRESSION_CHAINED_PAYLOAD_HEADER, without OriginalPayloadSize, which stands in the
-    payload's first four bytes for LZNT1, LZ77, LZ77+Huffman and LZ4."""
+    """[MS-SMB2] 2.2.42.2.1 SMB2_COMPRESSION_CHAINED_PAYLOAD_HEADER, without OriginalPayloadSize, which stands
+    in the payload's first four bytes for LZNT1, LZ77, LZ77+Huffman and LZ4."""
 
     compression_algorithm: u16
     flags: u16 = SMB2_COMPRESSION_FLAG_NONE
@@ -101,7 +104,8 @@ class CompressionPatternPayload(Message):
 
 @structure()
 class RdmaTransform(Message):
-    """[MS-SMB2] 2.2.43 SMB2_RDMA_TRANSFORM; `transforms` are SMB2_RDMA_CRYPTO_TRANSFORM structures, then descriptors."""
+    """[MS-SMB2] 2.2.43 SMB2_RDMA_TRANSFORM; `transforms` are SMB2_RDMA_CRYPTO_TRANSFORM structures, then
+    descriptors."""
 
     rdma_descriptor_offset: u16
     rdma_descriptor_length: u16

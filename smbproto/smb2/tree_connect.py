@@ -102,8 +102,9 @@ def _decode_contexts_untrusted(buf: Buffer, at: int, count: int) -> tuple[TreeCo
 
 @message(structure_size=9)
 class TreeConnectRequest(Message):
-    """[MS-SMB2] 2.2.9 SMB2 TREE_CONNECT Request, with 2.2.9.1 SMB2 TREE_CONNECT Request Extension where there are
-    contexts (dialect 3.1.1). The extension's context offset counts from the request, not from the header."""
+    """[MS-SMB2] 2.2.9 SMB2 TREE_CONNECT Request, with 2.2.9.1 SMB2 TREE_CONNECT Request Extension where there
+    are contexts (dialect 3.1.1). The extension's context offset counts from the request, not from the
+    header."""
 
     flags: Annotated[u16, CONNECT_FLAGS] = 0
     path_pair: ClassVar[reserved4]

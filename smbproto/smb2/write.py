@@ -5,7 +5,20 @@ from __future__ import annotations
 from struct import Struct
 from typing import Annotated, ClassVar, Final
 
-from smbproto.codec import VIEW, Buffer, FileId, Message, Names, Pair, blob16, message, reserved2, u16, u32, u64
+from smbproto.codec import (
+    VIEW,
+    Buffer,
+    FileId,
+    Message,
+    Names,
+    Pair,
+    blob16,
+    message,
+    reserved2,
+    u16,
+    u32,
+    u64,
+)
 from smbproto.smb2.read import CHANNELS, SMB2_CHANNEL_NONE
 
 SMB2_WRITEFLAG_WRITE_THROUGH: Final = 0x00000001
@@ -13,8 +26,8 @@ SMB2_WRITEFLAG_WRITE_UNBUFFERED: Final = 0x00000002
 
 WRITE_FLAGS = Names(((1, "WRITE_THROUGH"), (2, "WRITE_UNBUFFERED")))
 
-# For the hot path. Request: StructureSize (49), DataOffset, Length, Offset, persistent and volatile FileId, Channel,
-# RemainingBytes, WriteChannelInfoOffset, WriteChannelInfoLength, Flags.
+# For the hot path. Request: StructureSize (49), DataOffset, Length, Offset, persistent and volatile FileId,
+# Channel, RemainingBytes, WriteChannelInfoOffset, WriteChannelInfoLength, Flags.
 WRITE_REQUEST: Final = Struct("<HHIQQQIIHHI")
 # StructureSize (17), Reserved, Count, Remaining, WriteChannelInfoOffset, WriteChannelInfoLength.
 WRITE_RESPONSE: Final = Struct("<HHIIHH")
