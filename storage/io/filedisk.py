@@ -1,15 +1,16 @@
 """A disk that is a file or a block device of this machine.
 
-Reads try the page cache first (`preadv` with RWF_NOWAIT) and go to a thread when it says no; small writes go to the page
-cache inline, since that does not wait for the medium; a flush is `fdatasync` in a thread. One process holds an
-exclusive `flock` on each disk it has open, so a second server on the same pool is told so.
+Reads try the page cache first (`preadv` with RWF_NOWAIT) and go to a thread when it says no; small writes go
+to the page cache inline, since that does not wait for the medium; a flush is `fdatasync` in a thread. One
+process holds an exclusive `flock` on each disk it has open, so a second server on the same pool is told so.
 
-Some file systems (tmpfs, old kernels) refuse RWF_NOWAIT with EOPNOTSUPP: probed once when the disk is opened; there a plain
-`preadv` is used, which on tmpfs never waits.
+Some file systems (tmpfs, old kernels) refuse RWF_NOWAIT with EOPNOTSUPP: probed once when the disk is opened;
+there a plain `preadv` is used, which on tmpfs never waits.
 
-Invariants: after the first failure every call raises DiskFailed: the kernel reports a failed write-back once, so a second
-`fdatasync` that succeeds would prove nothing.
-Sources: preadv2(2) RWF_NOWAIT; fallocate(2) FALLOC_FL_PUNCH_HOLE; ioctl BLKDISCARD, BLKGETSIZE64 (linux/fs.h).
+Invariants: after the first failure every call raises DiskFailed: the kernel reports a failed write-back once,
+so a second `fdatasync` that succeeds would prove nothing.
+Sources: preadv2(2) RWF_NOWAIT; fallocate(2) FALLOC_FL_PUNCH_HOLE; ioctl BLKDISCARD, BLKGETSIZE64
+(linux/fs.h).
 """
 
 from __future__ import annotations

@@ -1,0 +1,63 @@
+"""A disk of the pool: its label, where its metadata goes next, its intent log, and whether it is there."""
+
+from __future__ import annotations
+
+from storage.disk import Disk
+from storage.errors import PoolFull
+from storage.pool import frame
+from storage.pool.intents import DiskIntents
+from storage.pool.label import Label
+from storage.units import DiskOffset
+
+
+class Member:
+    """Owner: Pool. `disk` is None while the disk is absent or failed; `gone` keeps what has to be closed."""
+
+    __slots__ = (
+        "disk",
+        "failure",
+        "gone",
+        "intents",
+        "label",
+        "number",
+        "repaired_blocks",
+        "slot",
+        "used_bytes",
+    )
+
+    def __init__(self, number: int, disk: Disk | None, label: Label | None) -> None:
+        self.number = number
+        self.disk = disk
+        self.gone: Disk | None = None
+        self.label = label
+        self.failure: str | None = None
+        self.intents = DiskIntents()
+        self.slot = 0
+        self.used_bytes = 0
+        self.repaired_blocks = 0
+
+    @property
+    def known_label(self) -> Label:
+        assert self.label is not None
+        return self.label
+
+    def fits_record(self, length: int) -> bool:
+        return self.used_bytes + frame.padded(length) <= self.known_label.slot_bytes
+
+    def place_record(self, length: int) -> DiskOffset:
+        """Where the next record goes; it is taken."""
+        at = self.known_label.slot_at(self.slot) + self.used_bytes
+        self.used_bytes += frame.padded(length)
+        return DiskOffset(at)
+
+    def place_snapshot(self, length: int) -> DiskOffset:
+        """Where the next snapshot goes: the other slot, which is used from now on. Raises: PoolFull."""
+        label = self.known_label
+        if frame.padded(length) > label.slot_bytes:
+            raise PoolFull(
+                f"the pool's metadata ({length} bytes) no longer fits the {label.slot_bytes} bytes kept for it on "
+                f"disk {self.number}"
+            )
+        self.slot = 1 - self.slot
+        self.used_bytes = frame.padded(length)
+        return label.slot_at(self.slot)

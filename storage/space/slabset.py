@@ -1,0 +1,79 @@
+"""The slabs that hold one column of one row: its copies, where they are, and what is known of them in memory.
+
+    copies    as the slab map says: (disk, slab, stale?)
+    writers   copies on disks that are there: each write goes to all of them
+    readers   writers that aren't stale: any of them may serve a read
+    logged    bitmap of regions that may be written in place now (storage/pool/intents.py, W1)
+
+Invariants
+  S1 `logged != 0` implies: every copy on an absent disk is durably marked stale, or the row isn't in the
+     durable map yet (`is_young`).
+  S2 A page in `dirty` is in `pages`; a page of a set with a write in flight is not dropped from `pages`.
+  S3 `written | flushing` covers every region with data or checksums that no completed flush covers.
+Owner: the space, on the loop's thread; state of disks is told by the pool. No I/O.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import NamedTuple
+
+from storage.disk import Disk
+from storage.pool.metadata import CopyRecord
+from storage.runtime import Event
+
+
+class Place(NamedTuple):
+    """One copy's slab on a disk that is there. Offsets in bytes of the disk."""
+
+    number: int
+    disk: Disk
+    data: int
+    checks: int
+    slab: int
+
+
+class SlabSet:
+    __slots__ = (
+        "column",
+        "copies",
+        "dirty",
+        "flushing",
+        "inflight",
+        "is_dead",
+        "is_young",
+        "loading",
+        "logged",
+        "pages",
+        "readers",
+        "row",
+        "seed",
+        "space_id",
+        "touched_s",
+        "writers",
+        "written",
+    )
+
+    def __init__(self, space_id: int, row: int, column: int, copies: list[CopyRecord], seed: int) -> None:
+        self.space_id = space_id
+        self.row = row
+        self.column = column
+        self.copies = copies
+        self.seed = seed
+        self.readers: tuple[Place, ...] = ()
+        self.writers: tuple[Place, ...] = ()
+        self.logged = 0
+        self.written = 0
+        self.flushing = 0
+        self.inflight = 0
+        self.touched_s = 0.0
+        self.is_young = False
+        self.is_dead = False
+        self.pages: dict[int, array[int]] = {}
+        self.dirty: set[int] = set()
+        self.loading: dict[int, Event] = {}
+
+    @property
+    def is_hot(self) -> bool:
+        """May a copy lack something that another one has?"""
+        return bool(self.logged or self.is_young or self.written or self.flushing or self.inflight)

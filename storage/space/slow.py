@@ -1,0 +1,379 @@
+"""What a mirror space does when an inline call says no: wait, allocate, load checksums, repair.
+
+    read   unclaimed? -> page (loaded, merged if the copies differ) -> data (waiting) -> verify -> claim and
+    repair write  claim -> partial edge blocks read -> row allocated -> region ready -> inline try -> all
+    writers, side by side trim   claim the row -> whole row: release; else entries to "never written", and
+    release when nothing else is left
+
+Repair: the first copy that passes its checksum is the answer; the ones that failed before it are rewritten
+with it. All functions await only the disks and the runtime they are given. Cancelling leaves at most a block
+whose copies differ from its checksum, as a power cut would; the region is in the intent log and the next read
+repairs it from the other copy.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from storage.errors import BlockCorrupt, DiskFailed, SlabLost, StorageError
+from storage.pool.batcher import gather
+from storage.space import mirror, reconcile
+from storage.space.checksums import PAGE_BYTES, block_crc, entry, new_page, put, stamp, verify
+from storage.space.slabset import Place, SlabSet
+from storage.space.stripemap import PAGE_BLOCKS, PAGE_SPAN_BYTES
+from storage.units import BLOCK_BYTES, DiskOffset, SpaceOffset
+
+if TYPE_CHECKING:
+    from storage.space.mirror import Claim, MirrorSpace
+
+ATTEMPTS_MAX = 1000
+"""Each attempt ends because a disk failed or a region was dropped again; this many in a row is a bug."""
+FRESH_REGIONS_AHEAD = 16
+EMPTY_PAGE = new_page()
+
+
+async def acquire(space: MirrorSpace, start: int, end: int) -> Claim:
+    await unclaimed(space, start, end)
+    if space.is_deleted:
+        raise StorageError(f"space {space.name} was deleted")
+    claim = mirror.Claim(start, end, space.host.runtime.event())
+    space.claims.append(claim)
+    return claim
+
+
+def release(space: MirrorSpace, claim: Claim) -> None:
+    space.claims.remove(claim)
+    claim.done.set()
+
+
+async def unclaimed(space: MirrorSpace, start: int, end: int) -> None:
+    while True:
+        for claim in space.claims:
+            if claim.start < end and start < claim.end:
+                break
+        else:
+            return
+        await claim.done.wait()
+
+
+# -- reading -----------------------------------------------------------------------------------------------
+
+
+async def read(space: MirrorSpace, offset: SpaceOffset, into: memoryview) -> None:
+    start, end = offset & ~mirror.EDGE, (offset + len(into) + mirror.EDGE) & ~mirror.EDGE
+    await unclaimed(space, start, end)
+    if space.read_now(offset, into):
+        return
+    for block, skip, begin, finish in mirror.edges(offset, len(into)):
+        if not skip and finish - begin & mirror.EDGE == 0:
+            await read_aligned(space, block, into[begin:finish], is_claimed=False)
+        else:
+            buffer = memoryview(bytearray(BLOCK_BYTES))
+            await read_aligned(space, block, buffer, is_claimed=False)
+            into[begin:finish] = buffer[skip : skip + finish - begin]
+
+
+async def read_aligned(space: MirrorSpace, offset: int, into: memoryview, is_claimed: bool) -> None:
+    done = 0
+    while done < len(into):
+        row, column, at, run = space.place_of(offset + done)
+        view = into[done : done + run]
+        sets = space.row(row)
+        if sets is None:
+            view[:] = mirror.ZEROS[: len(view)]
+        else:
+            await _read_run(space, offset + done, sets[column], at, view, is_claimed)
+        done += len(view)
+
+
+async def _read_run(
+    space: MirrorSpace, offset: int, slabs: SlabSet, at: int, view: memoryview, is_claimed: bool
+) -> None:
+    number, index = at // PAGE_SPAN_BYTES, at // BLOCK_BYTES
+    for _ in range(ATTEMPTS_MAX):
+        if slabs.is_dead:
+            view[:] = mirror.ZEROS[: len(view)]
+            return
+        page = await load_page(space, slabs, number)
+        place = first_reader(space, slabs)
+        where = DiskOffset(place.data + at)
+        try:
+            if not place.disk.read_now(where, (view,)):
+                await place.disk.read(where, (view,))
+        except DiskFailed as error:
+            space.host.disk_failed(place.number, error)
+            continue
+        page = slabs.pages.get(number, page)
+        if verify(page, slabs.seed, index, view) or mirror.verify_mixed(page, slabs.seed, index, view):
+            return
+        if is_claimed:
+            await _repair_run(space, slabs, at, view)
+            return
+        claim = await acquire(space, offset, offset + len(view))
+        try:
+            await _repair_run(space, slabs, at, view)
+        finally:
+            release(space, claim)
+        return
+    raise SlabLost(f"space {space.name} byte {offset}: disks fail as fast as they are asked")
+
+
+def first_reader(space: MirrorSpace, slabs: SlabSet) -> Place:
+    if not slabs.readers:
+        gone = ", ".join(f"disk {copy.disk}{' (stale)' if copy.stale else ''}" for copy in slabs.copies)
+        raise SlabLost(
+            f"space {space.name} row {slabs.row}: no current copy can be reached; its copies: {gone}"
+        )
+    return slabs.readers[0]
+
+
+async def load_page(space: MirrorSpace, slabs: SlabSet, number: int) -> array[int]:
+    while True:
+        page = slabs.pages.get(number) or space.page_now(slabs, number)
+        if page is not None:
+            return page
+        loading = slabs.loading.get(number)
+        if loading is not None:
+            await loading.wait()
+            continue
+        loading = slabs.loading[number] = space.host.runtime.event()
+        try:
+            page = await _read_page(space, slabs, number)
+            slabs.pages[number] = page
+            space.host.page_loaded(slabs, number)
+            return page
+        finally:
+            del slabs.loading[number]
+            loading.set()
+
+
+async def _read_page(space: MirrorSpace, slabs: SlabSet, number: int) -> array[int]:
+    """From all readers; where they differ, per block the newest entry that fits the data of a copy."""
+    while True:
+        first_reader(space, slabs)
+        places = slabs.readers
+        pages = [new_page() for _ in places]
+        try:
+            for place, page in zip(places, pages, strict=True):
+                await read_at(space, place, place.checks + number * PAGE_BYTES, memoryview(page).cast("B"))
+            if all(page == pages[0] for page in pages):
+                return pages[0]
+            blocks = [i for i in range(PAGE_BLOCKS) if len({entry(page, i) for page in pages}) > 1]
+            merged = await reconcile.settle_blocks(space, slabs, number, places, pages, blocks, adopt=False)
+            for place, page in zip(places, pages, strict=True):
+                if page != merged:
+                    await write_at(
+                        space, place, place.checks + number * PAGE_BYTES, memoryview(merged).cast("B")
+                    )
+            return merged
+        except DiskFailed:
+            continue
+
+
+async def read_at(space: MirrorSpace, place: Place, offset: int, into: memoryview) -> None:
+    """One disk read; a failure is told to the pool and raised."""
+    try:
+        if not place.disk.read_now(DiskOffset(offset), (into,)):
+            await place.disk.read(DiskOffset(offset), (into,))
+    except DiskFailed as error:
+        space.host.disk_failed(place.number, error)
+        raise
+
+
+async def write_at(space: MirrorSpace, place: Place, offset: int, data: memoryview) -> None:
+    try:
+        if not place.disk.write_now(DiskOffset(offset), (data,)):
+            await place.disk.write(DiskOffset(offset), (data,))
+    except DiskFailed as error:
+        space.host.disk_failed(place.number, error)
+        raise
+
+
+async def _repair_run(space: MirrorSpace, slabs: SlabSet, at: int, view: memoryview) -> None:
+    """Fill `view` block by block from whichever copy passes; rewrite the ones that don't. The range is
+    claimed."""
+    for begin in range(0, len(view), BLOCK_BYTES):
+        await _repair_block(space, slabs, at + begin, view[begin : begin + BLOCK_BYTES])
+
+
+async def _repair_block(space: MirrorSpace, slabs: SlabSet, at: int, view: memoryview) -> None:
+    index = at // BLOCK_BYTES
+    page = await load_page(space, slabs, at // PAGE_SPAN_BYTES)
+    crc, generation = entry(page, index)
+    if not generation:
+        view[:] = mirror.ZEROS[:BLOCK_BYTES]
+        return
+    bad: list[Place] = []
+    first_reader(space, slabs)
+    for place in slabs.readers:
+        try:
+            await read_at(space, place, place.data + at, view)
+        except DiskFailed:
+            continue
+        if block_crc(view, slabs.seed, index, generation) == crc:
+            break
+        bad.append(place)
+    else:
+        first_reader(space, slabs)
+        where = space.map.unmap(slabs.row, slabs.column, at)
+        names = ", ".join(f"{place.disk.name} at byte {place.data + at}" for place in bad)
+        raise BlockCorrupt(f"space {space.name} byte {where}: no copy passes its checksum; tried {names}")
+    for place in bad:
+        try:
+            await write_at(space, place, place.data + at, view)
+        except DiskFailed:
+            continue
+        space.host.count_repair(place.number, 1)
+        space.dirty.add(slabs)
+
+
+# -- writing -----------------------------------------------------------------------------------------------
+
+
+async def write(space: MirrorSpace, offset: SpaceOffset, view: memoryview, fresh: bool) -> None:
+    start, end = offset & ~mirror.EDGE, (offset + len(view) + mirror.EDGE) & ~mirror.EDGE
+    claim = await acquire(space, start, end)
+    try:
+        for block, skip, begin, finish in mirror.edges(offset, len(view)):
+            part = view[begin:finish]
+            if skip or len(part) & mirror.EDGE:
+                buffer = memoryview(bytearray(BLOCK_BYTES))
+                await read_aligned(space, block, buffer, is_claimed=True)
+                buffer[skip : skip + len(part)] = part
+                part = buffer
+            await _write_aligned(space, block, part, fresh)
+    finally:
+        release(space, claim)
+
+
+async def _write_aligned(space: MirrorSpace, offset: int, data: memoryview, fresh: bool) -> None:
+    done = 0
+    while done < len(data):
+        row, column, at, run = space.place_of(offset + done)
+        part = data[done : done + run]
+        sets = await allocated_row(space, row)
+        await _write_run(space, sets[column], at, part, fresh)
+        done += len(part)
+
+
+async def allocated_row(space: MirrorSpace, row: int) -> list[SlabSet]:
+    while True:
+        sets = space.row(row)
+        if sets is not None:
+            return sets
+        allocating = space.allocating.get(row)
+        if allocating is not None:
+            await allocating.wait()
+            continue
+        allocating = space.allocating[row] = space.host.runtime.event()
+        try:
+            await space.host.allocate_row(space, row)
+        finally:
+            del space.allocating[row]
+            allocating.set()
+
+
+async def _region_ready(space: MirrorSpace, slabs: SlabSet, at: int, fresh: bool) -> None:
+    first = at >> space.region_shift
+    last = (space.slab_bytes - 1) >> space.region_shift
+    count = min(FRESH_REGIONS_AHEAD, last - first + 1) if fresh else 1
+    for _ in range(ATTEMPTS_MAX):
+        if slabs.logged >> first & 1:
+            return
+        await space.host.make_ready(slabs, ((1 << count) - 1) << first)
+    raise DiskFailed(
+        f"space {space.name} row {slabs.row}: region {first} does not stay in the write-intent log"
+    )
+
+
+async def _write_run(space: MirrorSpace, slabs: SlabSet, at: int, view: memoryview, fresh: bool) -> None:
+    for _ in range(ATTEMPTS_MAX):
+        await load_page(space, slabs, at // PAGE_SPAN_BYTES)
+        await _region_ready(space, slabs, at, fresh)
+        if space.write_run_now(slabs, at, view) or await _write_waiting(space, slabs, at, view):
+            return
+    raise DiskFailed(f"space {space.name} row {slabs.row}: disks fail as fast as they are written to")
+
+
+async def _write_waiting(space: MirrorSpace, slabs: SlabSet, at: int, view: memoryview) -> bool:
+    """Write where the disks wait. False: something changed meanwhile; begin again."""
+    region = 1 << (at >> space.region_shift)
+    number, index = at // PAGE_SPAN_BYTES, at // BLOCK_BYTES
+    page, writers = slabs.pages.get(number), slabs.writers
+    if page is None or not slabs.logged & region:
+        return False
+    entries = stamp(page, slabs.seed, index, view)
+    slabs.written |= region
+    slabs.inflight += 1
+
+    def one(place: Place) -> Callable[[], Awaitable[None]]:
+        return lambda: write_at(space, place, place.data + at, view)
+
+    try:
+        errors = await gather(space.host.runtime, [one(place) for place in writers], "write copies")
+    finally:
+        slabs.inflight -= 1
+        slabs.written |= region
+        space.dirty.add(slabs)
+    if any(errors) or slabs.writers is not writers or not slabs.logged & region:
+        return False
+    put(page, index, entries)
+    slabs.dirty.add(number)
+    return True
+
+
+# -- trimming ----------------------------------------------------------------------------------------------
+
+
+async def trim(space: MirrorSpace, offset: int, length: int) -> None:
+    row_bytes, end = space.map.row_bytes, offset + length
+    for row in range(offset // row_bytes, -(-end // row_bytes)):
+        start, stop = row * row_bytes, min((row + 1) * row_bytes, space.size_bytes)
+        if space.row(row) is None:
+            continue
+        claim = await acquire(space, start, stop)
+        try:
+            sets = space.row(row)
+            if sets is None:
+                continue
+            low, high = max(offset, start), min(end, stop)
+            if (low > start or high < stop) and not await _trim_part(space, sets, low, high):
+                continue
+            space.host.release_row(space, row)
+        finally:
+            release(space, claim)
+
+
+async def _trim_part(space: MirrorSpace, sets: list[SlabSet], low: int, high: int) -> bool:
+    """Make the whole blocks of the range "never written". True if nothing written is left in the row."""
+    at = (low + mirror.EDGE) & ~mirror.EDGE
+    high &= ~mirror.EDGE
+    while at < high:
+        _, column, slab_offset, run = space.place_of(at)
+        run = min(run, high - at)
+        await _forget_run(space, sets[column], slab_offset, run)
+        at += run
+    for slabs in sets:
+        for number in range(-(-space.slab_bytes // PAGE_SPAN_BYTES)):
+            if await load_page(space, slabs, number) != EMPTY_PAGE:
+                return False
+    return True
+
+
+async def _forget_run(space: MirrorSpace, slabs: SlabSet, at: int, length: int) -> None:
+    number, index = at // PAGE_SPAN_BYTES, at // BLOCK_BYTES
+    first = index % PAGE_BLOCKS * 2
+    nothing = array("I", bytes(length // BLOCK_BYTES * 8))
+    page = await load_page(space, slabs, number)
+    if page[first : first + len(nothing)] == nothing:
+        return
+    await _region_ready(space, slabs, at, fresh=False)
+    page = await load_page(space, slabs, number)
+    await _region_ready(space, slabs, at, fresh=False)
+    page = slabs.pages.get(number, page)
+    page[first : first + len(nothing)] = nothing
+    slabs.written |= 1 << (at >> space.region_shift)
+    slabs.dirty.add(number)
+    space.dirty.add(slabs)
