@@ -32,8 +32,8 @@ class Limits:
     io_size_small_bytes: int = 65536
     """The same without (SMB 2.0.2)."""
     credits_max: int = 8192
-    credits_initial: int = 512
-    """Granted as soon as a session is there; before that, one by one."""
+    credits_before_session: int = 16
+    """Granted at a time until somebody has authenticated."""
     frame_before_session_bytes: int = 128 << 10
     security_buffer_bytes: int = 65535
     """One token; what a session setup may bring in all is this times `setup_rounds`."""
@@ -50,7 +50,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         assert self.io_size_small_bytes <= self.io_size_max_bytes <= 8 << 20
-        assert 1 <= self.credits_initial <= self.credits_max <= 65535
+        assert 1 <= self.credits_before_session <= self.credits_max <= 65535
         assert self.frame_before_session_bytes >= self.security_buffer_bytes + 4096
         assert self.unsent_bytes >= self.io_size_max_bytes + 65536
         assert self.sessions_per_connection <= self.sessions

@@ -17,7 +17,7 @@ from typing import Protocol
 from smbproto.security.encryption import CipherId
 from smbproto.security.signing import SigningAlgorithm
 from smbproto.status import Status, StatusError
-from smbsrv.connection import Connection
+from smbsrv.connection import Connection, Driver
 from smbsrv.lease_table import LeaseTable, live_channel
 from smbsrv.limits import Limits, need
 from smbsrv.notices import lease_break_message, oplock_break_message
@@ -155,11 +155,11 @@ class Server:
 
     # connections and sessions
 
-    def new_connection(self, driver: object, peer: str) -> Connection:
+    def new_connection(self, driver: Driver, peer: str) -> Connection:
         """A transport was accepted. Raises: StatusError when there are too many."""
         need(len(self.connections) < self.limits.connections, "connections")
         number, self._next_connection_id = self._next_connection_id, self._next_connection_id + 1
-        connection = Connection(self, number, peer, self.runtime.now())
+        connection = Connection(self, driver, number, peer, self.runtime.now())
         self.connections[connection] = None
         self.statistics.connections += 1
         return connection
@@ -180,7 +180,7 @@ class Server:
     async def end_session(self, session: Session) -> None:
         """[MS-SMB2] 3.3.5.6 Receiving an SMB2 LOGOFF Request: its opens close, its trees end, no connection knows it."""
         self.sessions.pop(session.id, None)
-        session.setup.clear()
+        session.setups.clear()
         for connection in list(session.channels):
             connection.forget_session(session)
         session.channels.clear()
@@ -193,6 +193,19 @@ class Server:
         tree.session.trees.pop(tree.id, None)
         for open in list(tree.opens.values()):
             await self.close_open(open)
+
+    def sessions_lost(self, sessions: list[Session]) -> None:
+        """Their last channel is gone: settle them in the background."""
+
+        async def settle() -> None:
+            for session in sessions:
+                try:
+                    await self.client_lost(session)
+                except Exception:
+                    self.statistics.bugs += 1
+                    log.exception("closing the opens of %r failed", session)
+
+        self.runtime.spawn(settle, "sessions lost")
 
     async def client_lost(self, session: Session) -> None:
         """[MS-SMB2] 3.3.7.1 Handling Loss of a Connection, when the last channel is gone: each open is kept or closed."""

@@ -64,7 +64,7 @@ class Session:
     trees: dict[int, TreeConnect] = field(default_factory=dict)
     opens: dict[int, Open] = field(default_factory=dict)
     next_tree_id: int = 1
-    setup: dict[Connection, Setup] = field(default_factory=dict)
+    setups: dict[Connection, Setup] = field(default_factory=dict)
     """Authentications under way, by the connection they run on."""
 
     @property

@@ -1,0 +1,101 @@
+"""The server's end of a connection: frames to messages, sans I/O.
+
+    frame --0xFD--> decrypt in place --+
+          --0xFE-----------------------+--> elements of a compound --> window --> signature --> whoever answers
+          --0xFF--> SMB1 NEGOTIATE that leads to SMB2 (only as the first frame)
+          --0xFC--> compression was never agreed to: the connection ends
+
+It knows keys and sequence numbers; it never knows paths or opens. What it refuses with ProtocolViolation ends the connection.
+
+Source: [MS-SMB2] 3.3.5.2 Receiving Any Message; 3.3.5.2.1.1 Decrypting the Message; 3.3.5.2.7 Handling Compounded Requests;
+3.3.5.3 Receiving an SMB_COM_NEGOTIATE.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from smbproto.endpoint.window import ServerWindow
+from smbproto.errors import ProtocolViolation, WireError
+from smbproto.security.encryption import TRANSFORM_HEADER_BYTES, Opener, session_id_of
+from smbproto.security.preauth import PreauthIntegrity
+from smbproto.smb2.header import HEADER, SMB2_HEADER_BYTES
+
+__all__ = ["Element", "ServerEndpoint", "smb1_dialects_untrusted"]
+
+Element: TypeAlias = tuple[int, int, tuple[bytes, int, int, int, int, int, int, int, int, int, int, int, bytes]]
+"""Start and end of a message in its buffer, and its header unpacked by `HEADER`."""
+
+SMB1_NEGOTIATE_OFFSET = 32
+SMB1_COM_NEGOTIATE = 0x72
+SMB1_DIALECTS_MAX = 64
+
+_unpack_header = HEADER.unpack_from
+
+
+class ServerEndpoint:
+    """One connection. `frame_max_bytes` is small until somebody has authenticated."""
+
+    __slots__ = ("_elements_max", "dialect", "frame_max_bytes", "openers", "preauth", "window")
+
+    def __init__(self, *, frame_max_bytes: int, elements_max: int, credits_max: int) -> None:
+        self.window = ServerWindow(credits_max)
+        self.preauth = PreauthIntegrity()
+        self.dialect = 0
+        self.frame_max_bytes = frame_max_bytes
+        self.openers: dict[int, Opener] = {}
+        """By session id."""
+        self._elements_max = elements_max
+
+    def unseal(self, view: memoryview, start: int, end: int) -> tuple[int, int]:
+        """Decrypt the frame in place: where the plain message begins, and the session that sealed it.
+
+        Raises: ProtocolViolation.
+        """
+        if self.dialect < 0x0300:
+            raise ProtocolViolation("a sealed message, but nothing was agreed to seal with")
+        session_id = session_id_of(view[start : min(end, start + TRANSFORM_HEADER_BYTES)])
+        opener = self.openers.get(session_id)
+        if opener is None:
+            raise ProtocolViolation(f"a message sealed for session {session_id:#x}, which is not here")
+        opener.open_in_place(view, start, end)
+        return start + TRANSFORM_HEADER_BYTES, session_id
+
+    def elements(self, view: memoryview, start: int, end: int) -> list[Element]:
+        """The messages of a frame. Raises: ProtocolViolation for a chain that is broken or too long."""
+        found: list[Element] = []
+        while True:
+            if end - start < SMB2_HEADER_BYTES:
+                raise ProtocolViolation(f"{end - start} bytes are too short for an SMB2 header")
+            header = _unpack_header(view, start)
+            if header[0] != b"\xfeSMB" or header[1] != SMB2_HEADER_BYTES:
+                raise ProtocolViolation(f"no SMB2 header: {header[0]!r}, StructureSize {header[1]}")
+            following = header[7]
+            if not following:
+                found.append((start, end, header))
+                return found
+            if following & 7 or following < SMB2_HEADER_BYTES or following > end - start - SMB2_HEADER_BYTES:
+                raise ProtocolViolation(f"NextCommand {following} in a message of {end - start} bytes")
+            found.append((start, start + following, header))
+            if len(found) >= self._elements_max:
+                raise ProtocolViolation(f"a compound of more than {self._elements_max} requests")
+            start += following
+
+
+def smb1_dialects_untrusted(message: memoryview) -> list[bytes]:
+    """The dialect names of an SMB_COM_NEGOTIATE request. Raises: WireError.
+
+    Source: [MS-CIFS] 2.2.4.52.1 Request.
+    """
+    if len(message) < SMB1_NEGOTIATE_OFFSET + 3 or message[4] != SMB1_COM_NEGOTIATE:
+        raise WireError("an SMB1 message that is no SMB_COM_NEGOTIATE")
+    words = message[SMB1_NEGOTIATE_OFFSET]
+    at = SMB1_NEGOTIATE_OFFSET + 1 + 2 * words
+    count = int.from_bytes(message[at : at + 2], "little")
+    names = bytes(message[at + 2 : at + 2 + count])
+    if words or len(names) != count:
+        raise WireError(f"SMB_COM_NEGOTIATE: {words} words, {len(names)} of {count} bytes")
+    parts = names.split(b"\0")
+    if len(parts) > SMB1_DIALECTS_MAX + 1:
+        raise WireError(f"SMB_COM_NEGOTIATE with {len(parts)} dialects")
+    return [part[1:] for part in parts if part[:1] == b"\2"]
