@@ -1,10 +1,11 @@
 """QUERY_DIRECTORY: a piece of a directory's listing.
 
-Source: [MS-SMB2] 3.3.5.18 Receiving an SMB2 QUERY_DIRECTORY Request; [MS-FSA] 2.1.5.6.3 Query Directory Information;
-[MS-FSCC] 2.4 File Information Classes (the directory ones).
-Shape: entries are 8-byte aligned, NextEntryOffset 0 in the last. Short names are empty: the volumes generate none.
-Cost: entries are packed straight into the reply, by one precompiled Struct per class; this is a hot path.
-Limits: one reply holds at most LISTING_BYTES_MAX, so that one client's large listing does not hold up the others.
+Source: [MS-SMB2] 3.3.5.18 Receiving an SMB2 QUERY_DIRECTORY Request; [MS-FSA] 2.1.5.6.3 Query Directory
+Information; [MS-FSCC] 2.4 File Information Classes (the directory ones).
+Shape: entries are 8-byte aligned, NextEntryOffset 0 in the last. Short names are empty: the volumes generate
+none. Cost: entries are packed straight into the reply, by one precompiled Struct per class; this is a hot
+path. Limits: one reply holds at most LISTING_BYTES_MAX, so that one client's large listing does not hold up
+the others.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from collections.abc import Callable
 from struct import Struct
 from typing import TYPE_CHECKING
 
+from smbproto.dtyp import FILE_LIST_DIRECTORY
+from smbproto.fscc import FILE_ATTRIBUTE_NORMAL, FILE_NAMES_INFORMATION
+from smbproto.fscc.directory import LAYOUTS, NAMES, Layout
 from smbproto.smb2.query_directory import (
     SMB2_REOPEN,
     SMB2_RESTART_SCANS,
@@ -25,70 +29,43 @@ from smbsrv.request import Reply, Request
 
 if TYPE_CHECKING:
     from smbsrv.open import Open
-    from storage.volume import DirectoryScan, Entry, File
+    from storage.volume import DirectoryScan, Entry, File, Node
 
 LISTING_BYTES_MAX = 256 * 1024
 PATTERN_CHARACTERS_MAX = 1024
-FILE_LIST_DIRECTORY = 0x00000001
-FILE_ATTRIBUTE_NORMAL = 0x80
 
 _HEAD = Struct("<HHI")  # StructureSize (9), OutputBufferOffset, OutputBufferLength
 _HEAD_BYTES = 8
 _OFFSET = 64 + _HEAD_BYTES
 _NEXT = Struct("<I")
 
-# NextEntryOffset, FileIndex, four times, EndOfFile, AllocationSize, FileAttributes, FileNameLength; then by class:
-_DIRECTORY = Struct("<IIQQQQQQII")
-_FULL = Struct("<IIQQQQQQIII")  # EaSize
-_ID_FULL = Struct("<IIQQQQQQIII4xQ")  # EaSize, FileId
-_BOTH = Struct("<IIQQQQQQIII26x")  # EaSize, ShortNameLength, ShortName
-_ID_BOTH = Struct("<IIQQQQQQIII26x2xQ")  # as before, FileId
-_NAMES = Struct("<III")
-_ID_EXTD = Struct("<IIQQQQQQIIIIQ8x")  # EaSize, ReparsePointTag, 128-bit FileId
-_ID_64_EXTD = Struct("<IIQQQQQQIIIIQ")  # EaSize, ReparsePointTag, FileId
-_ID_64_EXTD_BOTH = Struct("<IIQQQQQQIIIIQ26x")
-_ID_ALL_EXTD = Struct("<IIQQQQQQIIIIQQ8x")  # FileId, FileId128
-_ID_ALL_EXTD_BOTH = Struct("<IIQQQQQQIIIIQQ8x26x")
-
 Packer = Callable[[bytearray, int, "Entry", int], None]
 
-
-def _sizes(entry: Entry) -> tuple[int, int]:
-    data = entry.node.data
-    return (data.size_bytes, data.allocated_bytes) if data is not None else (0, 0)
-
-
-def _ea_or_tag(entry: Entry) -> int:
-    """[MS-FSCC] 2.4.8 FileBothDirectoryInformation: EaSize holds the reparse tag of a reparse point."""
-    node = entry.node
-    return node.reparse_tag or node.ea_bytes
-
-
-def _directory(into: bytearray, at: int, entry: Entry, name_bytes: int) -> None:
-    """FileDirectoryInformation."""
-    n = entry.node
-    size, allocated = _sizes(entry)
-    _DIRECTORY.pack_into(
-        into, at, 0, 0, n.created, n.accessed, n.written, n.changed_time, size, allocated,
-        n.attributes or FILE_ATTRIBUTE_NORMAL, name_bytes)  # fmt: skip
-
-
-def _with_ea(layout: Struct) -> Packer:
-    """FileFullDirectoryInformation, FileBothDirectoryInformation."""
-
-    def pack(into: bytearray, at: int, entry: Entry, name_bytes: int) -> None:
-        n = entry.node
-        size, allocated = _sizes(entry)
-        layout.pack_into(
-            into, at, 0, 0, n.created, n.accessed, n.written, n.changed_time, size, allocated,
-            n.attributes or FILE_ATTRIBUTE_NORMAL, name_bytes, _ea_or_tag(entry))  # fmt: skip
-
-    return pack
+# What stands between FileNameLength and the name, by the fields of the class's layout. EaSize holds the
+# reparse tag of a reparse
+# point, where the class has no field for it ([MS-FSCC] 2.4.8 FileBothDirectoryInformation). Short names are
+# empty.
+_EXTRAS: dict[tuple[str, ...], Callable[[Node], tuple[int | bytes, ...]]] = {
+    (): lambda n: (),
+    ("ea_size",): lambda n: (n.reparse_tag or n.ea_bytes,),
+    ("ea_size", "short_name"): lambda n: (n.reparse_tag or n.ea_bytes, 0, 0, b""),
+    ("ea_size", "file_id"): lambda n: (n.reparse_tag or n.ea_bytes, n.id),
+    ("ea_size", "short_name", "file_id"): lambda n: (n.reparse_tag or n.ea_bytes, 0, 0, b"", n.id),
+    ("ea_size", "reparse_tag", "file_id_128"): lambda n: (
+        n.ea_bytes, n.reparse_tag, n.id.to_bytes(16, "little")),
+    ("ea_size", "reparse_tag", "file_id"): lambda n: (n.ea_bytes, n.reparse_tag, n.id),
+    ("ea_size", "reparse_tag", "file_id", "short_name"): lambda n: (
+        n.ea_bytes, n.reparse_tag, n.id, 0, 0, b""),
+    ("ea_size", "reparse_tag", "file_id", "file_id_128"): lambda n: (
+        n.ea_bytes, n.reparse_tag, n.id, n.id.to_bytes(16, "little")),
+    ("ea_size", "reparse_tag", "file_id", "file_id_128", "short_name"): lambda n: (
+        n.ea_bytes, n.reparse_tag, n.id, n.id.to_bytes(16, "little"), 0, 0, b""),
+}  # fmt: skip
 
 
-def _with_id(layout: Struct) -> Packer:
-    """FileIdFullDirectoryInformation, FileIdBothDirectoryInformation."""
-    pack_into = layout.pack_into
+def _packer(layout: Layout) -> Packer:
+    """Writes one entry's fixed part, NextEntryOffset 0."""
+    pack_into, extras = layout.struct.pack_into, _EXTRAS[layout.extras]
 
     def pack(into: bytearray, at: int, entry: Entry, name_bytes: int) -> None:
         n = entry.node
@@ -99,41 +76,19 @@ def _with_id(layout: Struct) -> Packer:
             size, allocated = data.size_bytes, data.allocated_bytes
         pack_into(
             into, at, 0, 0, n.created, n.accessed, n.written, n.changed_time, size, allocated,
-            n.attributes or FILE_ATTRIBUTE_NORMAL, name_bytes, n.reparse_tag or n.ea_bytes, n.id)  # fmt: skip
+            n.attributes or FILE_ATTRIBUTE_NORMAL, name_bytes, *extras(n))  # fmt: skip
 
     return pack
 
 
-def _with_tag(layout: Struct, ids: int) -> Packer:
-    """FileIdExtdDirectoryInformation and its kin: EaSize, ReparsePointTag, then the id `ids` times."""
-
-    def pack(into: bytearray, at: int, entry: Entry, name_bytes: int) -> None:
-        n = entry.node
-        size, allocated = _sizes(entry)
-        layout.pack_into(
-            into, at, 0, 0, n.created, n.accessed, n.written, n.changed_time, size, allocated,
-            n.attributes or FILE_ATTRIBUTE_NORMAL, name_bytes, n.ea_bytes, n.reparse_tag, *(n.id,) * ids)  # fmt: skip
-
-    return pack
-
-
-def _names(into: bytearray, at: int, entry: Entry, name_bytes: int) -> None:
+def _pack_name(into: bytearray, at: int, entry: Entry, name_bytes: int) -> None:
     """FileNamesInformation."""
-    _NAMES.pack_into(into, at, 0, 0, name_bytes)
+    NAMES.pack_into(into, at, 0, 0, name_bytes)
 
 
 CLASSES: dict[int, tuple[int, Packer]] = {
-    1: (_DIRECTORY.size, _directory),
-    2: (_FULL.size, _with_ea(_FULL)),
-    3: (_BOTH.size, _with_ea(_BOTH)),
-    12: (_NAMES.size, _names),
-    37: (_ID_BOTH.size, _with_id(_ID_BOTH)),
-    38: (_ID_FULL.size, _with_id(_ID_FULL)),
-    60: (_ID_EXTD.size, _with_tag(_ID_EXTD, 1)),
-    78: (_ID_64_EXTD.size, _with_tag(_ID_64_EXTD, 1)),
-    79: (_ID_64_EXTD_BOTH.size, _with_tag(_ID_64_EXTD_BOTH, 1)),
-    80: (_ID_ALL_EXTD.size, _with_tag(_ID_ALL_EXTD, 2)),
-    81: (_ID_ALL_EXTD_BOTH.size, _with_tag(_ID_ALL_EXTD_BOTH, 2)),
+    **{number: (layout.struct.size, _packer(layout)) for number, layout in LAYOUTS.items()},
+    FILE_NAMES_INFORMATION: (NAMES.size, _pack_name),
 }
 
 
@@ -177,7 +132,7 @@ def _scan_of(opened: Open, file: File, pattern: str, flags: int) -> DirectorySca
     return file.scan(pattern or "*", restart, False)
 
 
-def _list(opened: Open, scan: DirectoryScan, room: int, fixed: int, pack: Packer, single: bool) -> Reply | bytearray:
+def _list(opened: Open, scan: DirectoryScan, room: int, fixed: int, pack: Packer, single: bool) -> Reply:
     """Entries until the room is used up, or one."""
     limit = _HEAD_BYTES + room
     out = bytearray(limit)
@@ -210,7 +165,7 @@ def _list(opened: Open, scan: DirectoryScan, room: int, fixed: int, pack: Packer
     opened.has_listed = True
     del out[end:]
     _HEAD.pack_into(out, 0, 9, _OFFSET, end - _HEAD_BYTES)
-    return out
+    return Reply(out)
 
 
 def _cut(opened: Open, out: bytearray, entry: Entry, fixed: int, pack: Packer, name: bytes) -> Reply:

@@ -1,8 +1,10 @@
-"""CREATE: open or make a file, a directory, a stream or a pipe; take up an open again after the client was gone.
+"""CREATE: open or make a file, a directory, a stream or a pipe; take up an open again after the client was
+gone.
 
-Source: [MS-SMB2] 3.3.5.9 Receiving an SMB2 CREATE Request. Phases, each a module: `validate` (what is asked), `contexts` (create contexts),
-`app_instance` (3.3.5.9.13), `replay` (3.3.5.9.10), `reconnect` (3.3.5.9.7, .12), `grants` (what to ask of the object store),
-`opening` (the open itself), `pipe` (named pipes), `reply` (the response).
+Source: [MS-SMB2] 3.3.5.9 Receiving an SMB2 CREATE Request. Phases, each a module: `validate` (what is asked),
+`contexts` (create contexts), `app_instance` (3.3.5.9.13), `replay` (3.3.5.9.10), `reconnect` (3.3.5.9.7,
+.12), `grants` (what to ask of the object store), `opening` (the open itself), `pipe` (named pipes), `reply`
+(the response).
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""SMB2_CREATE_APP_INSTANCE_ID and _VERSION: an application that moved to another client takes its opens with it.
+"""SMB2_CREATE_APP_INSTANCE_ID and _VERSION: an application that moved to another client takes its opens with
+it.
 
 Source: [MS-SMB2] 3.3.5.9.13 Handling the SMB2_CREATE_APP_INSTANCE_ID Create Context; 3.3.5.9.14 Handling the
 SMB2_CREATE_APP_INSTANCE_VERSION Create Context; 2.2.13.2.13: only together with DH2Q or DH2C.

@@ -1,9 +1,10 @@
 """The create contexts of a CREATE request, one function each.
 
-Source: [MS-SMB2] 2.2.13.2 SMB2_CREATE_CONTEXT Request Values. What they mean is told where it is obeyed: 3.3.5.9.1 to
-3.3.5.9.13 in `opening.py`, `reconnect.py`, `replay.py`, `app_instance.py`, `reply.py`.
+Source: [MS-SMB2] 2.2.13.2 SMB2_CREATE_CONTEXT Request Values. What they mean is told where it is obeyed:
+3.3.5.9.1 to 3.3.5.9.13 in `opening.py`, `reconnect.py`, `replay.py`, `app_instance.py`, `reply.py`.
 Unknown contexts are ignored. Contexts come in any order; of two alike the last counts.
-Limits: smbproto.limits.CREATE_CONTEXTS_MAX in one request. Raises: WireError, which the dispatcher answers with INVALID_PARAMETER.
+Limits: smbproto.limits.CREATE_CONTEXTS_MAX in one request. Raises: WireError, which the dispatcher answers
+with INVALID_PARAMETER.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from storage.volume import ExtendedAttribute
 
 
 class LeaseWish(NamedTuple):
-    """[MS-SMB2] 2.2.13.2.8 SMB2_CREATE_REQUEST_LEASE, 2.2.13.2.10 SMB2_CREATE_REQUEST_LEASE_V2. `parent_key` b"": not set."""
+    """[MS-SMB2] 2.2.13.2.8 SMB2_CREATE_REQUEST_LEASE, 2.2.13.2.10 SMB2_CREATE_REQUEST_LEASE_V2. `parent_key`
+    b"": not set."""
 
     version: int
     key: bytes
@@ -137,10 +139,13 @@ def on_disk_id(found: Contexts, data: bytes) -> None:
 
 
 def lease(found: Contexts, data: bytes) -> None:
-    """RqLs: [MS-SMB2] 2.2.13.2.8 SMB2_CREATE_REQUEST_LEASE, or by its length 2.2.13.2.10 SMB2_CREATE_REQUEST_LEASE_V2."""
+    """RqLs: [MS-SMB2] 2.2.13.2.8 SMB2_CREATE_REQUEST_LEASE, or by its length 2.2.13.2.10
+    SMB2_CREATE_REQUEST_LEASE_V2."""
     asked = wire.decode_lease_untrusted(data)
     if isinstance(asked, wire.LeaseV2):
-        parent = asked.parent_lease_key if asked.lease_flags & wire.SMB2_LEASE_FLAG_PARENT_LEASE_KEY_SET else b""
+        parent = (
+            asked.parent_lease_key if asked.lease_flags & wire.SMB2_LEASE_FLAG_PARENT_LEASE_KEY_SET else b""
+        )
         found.lease = LeaseWish(2, asked.lease_key, asked.lease_state, parent, asked.epoch)
     else:
         found.lease = LeaseWish(1, asked.lease_key, asked.lease_state)
@@ -193,7 +198,8 @@ READERS: dict[bytes, Callable[[Contexts, bytes], None]] = {
 
 
 def read_contexts(chain: memoryview) -> Contexts:
-    """What CreateContextsOffset and CreateContextsLength point to. Raises: WireError; EA_LIST_INCONSISTENT and its kin."""
+    """What CreateContextsOffset and CreateContextsLength point to. Raises: WireError; EA_LIST_INCONSISTENT
+    and its kin."""
     found = Contexts()
     for name, data in decode_contexts_untrusted(chain):
         reader = READERS.get(name)

@@ -1,9 +1,9 @@
 """What caching and what durability a CREATE may ask of the object store, by dialect, capability and share.
 
 Source: [MS-SMB2] 3.3.5.9 Receiving an SMB2 CREATE Request ("Oplock Acquisition"); 3.3.5.9.6 Handling the
-SMB2_CREATE_DURABLE_HANDLE_REQUEST Create Context; 3.3.5.9.8 Handling the SMB2_CREATE_REQUEST_LEASE Create Context; 3.3.5.9.10
-Handling the SMB2_CREATE_DURABLE_HANDLE_REQUEST_V2 Create Context; 3.3.5.9.11 Handling the SMB2_CREATE_REQUEST_LEASE_V2 Create
-Context. What is granted then is the object store's decision.
+SMB2_CREATE_DURABLE_HANDLE_REQUEST Create Context; 3.3.5.9.8 Handling the SMB2_CREATE_REQUEST_LEASE Create
+Context; 3.3.5.9.10 Handling the SMB2_CREATE_DURABLE_HANDLE_REQUEST_V2 Create Context; 3.3.5.9.11 Handling the
+SMB2_CREATE_REQUEST_LEASE_V2 Create Context. What is granted then is the object store's decision.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ DURABLE_TIMEOUT_MAX_MS = 300_000
 def check_combination(contexts: Contexts, dialect: int) -> None:
     """Durable contexts that exclude each other. Raises: INVALID_PARAMETER.
 
-    [MS-SMB2] 3.3.5.9.6, .7, .10, .12: DHnQ beside DH2Q or DH2C; DHnC beside DH2Q or DH2C; DH2Q or DH2C beside any other.
-    DHnQ beside DHnC is fine: DHnC is obeyed. Below SMB 3.0 the version 2 contexts do not exist.
+    [MS-SMB2] 3.3.5.9.6, .7, .10, .12: DHnQ beside DH2Q or DH2C; DHnC beside DH2Q or DH2C; DH2Q or DH2C beside
+    any other. DHnQ beside DHnC is fine: DHnC is obeyed. Below SMB 3.0 the version 2 contexts do not exist.
     """
     if dialect < DIALECT_3_0:
         return
@@ -76,7 +76,10 @@ def _lease_request(wish: Wish, connection: Connection, share: Share) -> CachingR
     dialect = connection.dialect
     if dialect < DIALECT_2_1 or (lease.version == 2 and dialect < DIALECT_3_0):
         return NO_LEASE
-    if wish.options & FILE_DIRECTORY_FILE and not connection.server_capabilities & SMB2_GLOBAL_CAP_DIRECTORY_LEASING:
+    if (
+        wish.options & FILE_DIRECTORY_FILE
+        and not connection.server_capabilities & SMB2_GLOBAL_CAP_DIRECTORY_LEASING
+    ):
         return NO_LEASE
     state = lease.state & SMB2_LEASE_ALL
     if share.force_level_ii:
@@ -95,7 +98,8 @@ def _lease_request(wish: Wish, connection: Connection, share: Share) -> CachingR
 def durable_request(
     contexts: Contexts, caching: CachingRequest, connection: Connection, share: Share
 ) -> DurableRequest | None:
-    """The durability to ask for: only with a batch oplock or HANDLE caching, or persistent on a continuously available share."""
+    """The durability to ask for: only with a batch oplock or HANDLE caching, or persistent on a continuously
+    available share."""
     holds = caching.level == SMB2_OPLOCK_LEVEL_BATCH or bool(caching.state & SMB2_LEASE_HANDLE_CACHING)
     wanted = contexts.durable_v2
     if wanted is not None and connection.dialect >= DIALECT_3_0:

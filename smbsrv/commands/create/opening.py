@@ -1,8 +1,8 @@
 """The open itself: ask the object store, and keep what it granted.
 
-Source: [MS-SMB2] 3.3.5.9 Receiving an SMB2 CREATE Request, phases "Open Execution", "Successful Open Initialization", "Failed Open Handling".
-The Open stands in the server's tables while the object store is asked, so that the end of its session or tree finds it, and a
-second CREATE with the same CreateGuid as well.
+Source: [MS-SMB2] 3.3.5.9 Receiving an SMB2 CREATE Request, phases "Open Execution", "Successful Open
+Initialization", "Failed Open Handling". The Open stands in the server's tables while the object store is
+asked, so that the end of its session or tree finds it, and a second CREATE with the same CreateGuid as well.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""CREATE on IPC$: named pipes. Source: [MS-SMB2] 3.3.5.9 Receiving an SMB2 CREATE Request (share type SHARE_TYPE_PIPE).
+"""CREATE on IPC$: named pipes. Source: [MS-SMB2] 3.3.5.9 Receiving an SMB2 CREATE Request (share type
+SHARE_TYPE_PIPE).
 
 Options, contexts and oplocks do not apply: a pipe is opened or it is not there (OBJECT_NAME_NOT_FOUND).
 """

@@ -1,8 +1,8 @@
 """DHnC and DH2C: a client that was gone takes up its open again.
 
-Source: [MS-SMB2] 3.3.5.9.7 Handling the SMB2_CREATE_DURABLE_HANDLE_RECONNECT Create Context; 3.3.5.9.12 Handling the
-SMB2_CREATE_DURABLE_HANDLE_RECONNECT_V2 Create Context. The open itself waits in the object store (KEPT); that no one else may take it
-is checked here: client, user, lease key, CreateGuid, share.
+Source: [MS-SMB2] 3.3.5.9.7 Handling the SMB2_CREATE_DURABLE_HANDLE_RECONNECT Create Context; 3.3.5.9.12
+Handling the SMB2_CREATE_DURABLE_HANDLE_RECONNECT_V2 Create Context. The open itself waits in the object store
+(KEPT); that no one else may take it is checked here: client, user, lease key, CreateGuid, share.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ FILE_OPENED = 1
 
 
 def _look_up(request: Request, asked: Reconnect) -> Open:
-    """By the persistent half of the FileId; a persistent open also by its CreateGuid. Raises: OBJECT_NAME_NOT_FOUND."""
+    """By the persistent half of the FileId; a persistent open also by its CreateGuid. Raises:
+    OBJECT_NAME_NOT_FOUND."""
     server, tree = request.server, request.tree
     assert tree is not None
     opened = server.opens.get(asked.persistent_id)
@@ -71,7 +72,8 @@ def _mismatch(request: Request, opened: Open, asked: Reconnect, contexts: Contex
 
 
 async def reconnect(request: Request, wish: Wish, asked: Reconnect) -> bytes:
-    """Raises: OBJECT_NAME_NOT_FOUND, INVALID_PARAMETER for a lease on another file, ACCESS_DENIED for another user."""
+    """Raises: OBJECT_NAME_NOT_FOUND, INVALID_PARAMETER for a lease on another file, ACCESS_DENIED for another
+    user."""
     session, tree = request.session, request.tree
     assert session is not None and tree is not None and session.token is not None
     opened = _look_up(request, asked)

@@ -3,8 +3,10 @@
 Source: [MS-SMB2] 3.3.5.9.10 Handling the SMB2_CREATE_DURABLE_HANDLE_REQUEST_V2 Create Context.
 
       CREATE with a new CreateGuid      answered            anything but a replay on the open, closed
-   -------------------------> IN PROGRESS -----> ELIGIBLE -------------------------------------------> forgotten
-                                  | the same again: FILE_NOT_AVAILABLE (with the replay flag), else DUPLICATE_OBJECTID
+   -------------------------> IN PROGRESS -----> ELIGIBLE ------------------------------------------->
+   forgotten
+                                  | the same again: FILE_NOT_AVAILABLE (with the replay flag), else
+                                  DUPLICATE_OBJECTID
                                                    | the same again with the replay flag: the same answer
 """
 
@@ -44,7 +46,8 @@ def find(request: Request, wish: Wish, asked: DurableWish) -> Open | None:
 
 
 def answer(request: Request, wish: Wish, opened: Open) -> bytes:
-    """The response again, with what is granted now. Raises: ACCESS_DENIED, DUPLICATE_OBJECTID, INVALID_PARAMETER."""
+    """The response again, with what is granted now. Raises: ACCESS_DENIED, DUPLICATE_OBJECTID,
+    INVALID_PARAMETER."""
     session, tree, file = request.session, request.tree, opened.file
     assert session is not None and tree is not None and file is not None and session.token is not None
     if opened.durable_owner != session.token.user:

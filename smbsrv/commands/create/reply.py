@@ -1,8 +1,9 @@
-"""The CREATE response and its contexts, in the order in which Windows writes them: DHnQ or DH2Q, MxAc, QFid, RqLs.
+"""The CREATE response and its contexts, in the order in which Windows writes them: DHnQ or DH2Q, MxAc, QFid,
+RqLs.
 
-Source: [MS-SMB2] 2.2.14 SMB2 CREATE Response; 2.2.14.2 SMB2_CREATE_CONTEXT Response Values; 3.3.5.9 ("Response Construction");
-3.3.5.9.5 Handling the SMB2_CREATE_QUERY_MAXIMAL_ACCESS_REQUEST Create Context; 3.3.5.9.9 Handling the
-SMB2_CREATE_QUERY_ON_DISK_ID Create Context.
+Source: [MS-SMB2] 2.2.14 SMB2 CREATE Response; 2.2.14.2 SMB2_CREATE_CONTEXT Response Values; 3.3.5.9
+("Response Construction"); 3.3.5.9.5 Handling the SMB2_CREATE_QUERY_MAXIMAL_ACCESS_REQUEST Create Context;
+3.3.5.9.9 Handling the SMB2_CREATE_QUERY_ON_DISK_ID Create Context.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ SMB2_LEASE_FLAG_BREAK_IN_PROGRESS = 0x02
 SMB2_LEASE_FLAG_PARENT_LEASE_KEY_SET = 0x04
 SMB2_DHANDLE_FLAG_PERSISTENT = 0x02
 
-# StructureSize (89), OplockLevel, Flags, CreateAction, four times, AllocationSize, EndofFile, FileAttributes, Reserved2,
+# StructureSize (89), OplockLevel, Flags, CreateAction, four times, AllocationSize, EndofFile,
+# FileAttributes, Reserved2,
 # FileId, CreateContextsOffset, CreateContextsLength
 _FIXED = Struct("<HBBIQQQQQQI4xQQII")
 _CONTEXTS_OFFSET = 64 + 88
@@ -63,13 +65,14 @@ def lease_context(grant: CachingGrant) -> tuple[bytes, bytes]:
     if grant.parent_key:
         flags |= SMB2_LEASE_FLAG_PARENT_LEASE_KEY_SET
     return _context(
-        b"RqLs", _LEASE_V2.pack(grant.lease_key, grant.state, flags, grant.parent_key or bytes(16), grant.epoch)
+        b"RqLs",
+        _LEASE_V2.pack(grant.lease_key, grant.state, flags, grant.parent_key or bytes(16), grant.epoch),
     )
 
 
 def _maximal_access(opened: Open, file: File, timestamp: int) -> tuple[bytes, bytes]:
-    """MxAc: [MS-SMB2] 2.2.14.2.5 SMB2_CREATE_QUERY_MAXIMAL_ACCESS_RESPONSE. Nothing is told of a file that has not changed
-    since the client's Timestamp (3.3.5.9.5)."""
+    """MxAc: [MS-SMB2] 2.2.14.2.5 SMB2_CREATE_QUERY_MAXIMAL_ACCESS_RESPONSE. Nothing is told of a file that
+    has not changed since the client's Timestamp (3.3.5.9.5)."""
     if timestamp and timestamp == file.node.written:
         return _context(b"MxAc", _MXAC.pack(Status.NONE_MAPPED, 0))
     access = file.maximal_access()
@@ -78,7 +81,9 @@ def _maximal_access(opened: Open, file: File, timestamp: int) -> tuple[bytes, by
     return _context(b"MxAc", _MXAC.pack(Status.SUCCESS, access))
 
 
-def response_contexts(opened: Open, file: File, asked: Contexts, *, is_new: bool) -> list[tuple[bytes, bytes]]:
+def response_contexts(
+    opened: Open, file: File, asked: Contexts, *, is_new: bool
+) -> list[tuple[bytes, bytes]]:
     """`is_new`: a new open, or a replayed one; a reconnect answers with its lease alone."""
     contexts: list[tuple[bytes, bytes]] = []
     if is_new and opened.durable_version == 1:
@@ -101,7 +106,9 @@ def response(opened: Open, file: File, asked: Contexts, action: int, *, is_new: 
     contexts = response_contexts(opened, file, asked, is_new=is_new)
     chain = _chain(contexts) if contexts else b""
     # [MS-SMB2] 2.2.14: set if the open is of the reparse point itself.
-    flags = SMB2_CREATE_FLAG_REPARSEPOINT if node.reparse_tag and file.options & FILE_OPEN_REPARSE_POINT else 0
+    flags = (
+        SMB2_CREATE_FLAG_REPARSEPOINT if node.reparse_tag and file.options & FILE_OPEN_REPARSE_POINT else 0
+    )
     fixed = _FIXED.pack(
         89, file.caching.level, flags, action, node.created, node.accessed, node.written, node.changed_time,
         stream.allocated_bytes if stream is not None else 0, stream.size_bytes if stream is not None else 0,
@@ -113,5 +120,19 @@ def response(opened: Open, file: File, asked: Contexts, action: int, *, is_new: 
 def pipe_response(opened: Open) -> bytes:
     """Of a named pipe: no times, no sizes; FILE_OPENED. [MS-SMB2] 3.3.5.9, "Response Construction"."""
     return _FIXED.pack(
-        89, 0, 0, 1, 0, 0, 0, 0, 4096, 0, FILE_ATTRIBUTE_NORMAL, opened.persistent_id, opened.volatile_id, 0, 0
+        89,
+        0,
+        0,
+        1,
+        0,
+        0,
+        0,
+        0,
+        4096,
+        0,
+        FILE_ATTRIBUTE_NORMAL,
+        opened.persistent_id,
+        opened.volatile_id,
+        0,
+        0,
     )

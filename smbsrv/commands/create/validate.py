@@ -1,7 +1,8 @@
 """The fixed part of a CREATE request: what it asks, and whether it may be asked at all.
 
-Source: [MS-SMB2] 2.2.13 SMB2 CREATE Request; 3.3.5.9 Receiving an SMB2 CREATE Request, phases "Path Name Validation", "Create Options
-Validation", "Request Parameter Validation". Whether the open succeeds is decided by the object store, not here.
+Source: [MS-SMB2] 2.2.13 SMB2 CREATE Request; 3.3.5.9 Receiving an SMB2 CREATE Request, phases "Path Name
+Validation", "Create Options Validation", "Request Parameter Validation". Whether the open succeeds is decided
+by the object store, not here.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from smbsrv.commands.create.contexts import NO_CONTEXTS, Contexts, read_contexts
 if TYPE_CHECKING:
     from smbsrv.tree import TreeConnect
 
-# StructureSize, SecurityFlags, RequestedOplockLevel, ImpersonationLevel, SmbCreateFlags, Reserved, DesiredAccess,
-# FileAttributes, ShareAccess, CreateDisposition, CreateOptions, NameOffset, NameLength, CreateContextsOffset, ...Length
+# StructureSize, SecurityFlags, RequestedOplockLevel, ImpersonationLevel, SmbCreateFlags, Reserved,
+# DesiredAccess,
+# FileAttributes, ShareAccess, CreateDisposition, CreateOptions, NameOffset, NameLength,
+# CreateContextsOffset, ...Length
 _FIXED = Struct("<HxBI8x8xIIIIIHHII")
 _FIXED_BYTES = 56
 _BUFFER = 64 + _FIXED_BYTES
@@ -55,8 +58,8 @@ def decode_untrusted(message: memoryview) -> Wish:
     """Raises: StatusError INVALID_PARAMETER, BAD_IMPERSONATION_LEVEL, NOT_SUPPORTED."""
     if len(message) < _BUFFER:
         raise StatusError(Status.INVALID_PARAMETER, f"{len(message)} bytes are no CREATE request")
-    (size, level, impersonation, access, attributes, share, disposition, options, name_offset, name_length, chain_offset,
-     chain_length) = _FIXED.unpack_from(message, 64)  # fmt: skip
+    (size, level, impersonation, access, attributes, share, disposition, options, name_offset, name_length,
+     chain_offset, chain_length) = _FIXED.unpack_from(message, 64)  # fmt: skip
     if size != 57:
         raise StatusError(Status.INVALID_PARAMETER, f"StructureSize {size}")
     name = ""
@@ -72,7 +75,9 @@ def decode_untrusted(message: memoryview) -> Wish:
     contexts = NO_CONTEXTS
     if chain_length:
         if chain_offset % 8 or chain_offset < _BUFFER or chain_offset + chain_length > len(message):
-            raise StatusError(Status.INVALID_PARAMETER, f"create contexts of {chain_length} bytes at {chain_offset}")
+            raise StatusError(
+                Status.INVALID_PARAMETER, f"create contexts of {chain_length} bytes at {chain_offset}"
+            )
         contexts = read_contexts(message[chain_offset : chain_offset + chain_length])
     return Wish(level, access, attributes, share, disposition, options, name, contexts)
 
@@ -88,19 +93,22 @@ def check_options(options: int) -> None:
 
 
 def check_share_access(desired: int, options: int, tree: TreeConnect) -> None:
-    """[MS-SMB2] 3.3.5.9, "Open Execution": DesiredAccess against TreeConnect.MaximalAccess. Raises: ACCESS_DENIED."""
+    """[MS-SMB2] 3.3.5.9, "Open Execution": DesiredAccess against TreeConnect.MaximalAccess. Raises:
+    ACCESS_DENIED."""
     wanted = map_generic(desired) & ~(MAXIMUM_ALLOWED | ACCESS_SYSTEM_SECURITY)
     if options & FILE_DELETE_ON_CLOSE:
         wanted |= DELETE
     if wanted & ~tree.maximal_access:
-        raise StatusError(Status.ACCESS_DENIED, f"the share gives {tree.maximal_access:#x}, {wanted:#x} was asked")
+        raise StatusError(
+            Status.ACCESS_DENIED, f"the share gives {tree.maximal_access:#x}, {wanted:#x} was asked"
+        )
 
 
 def path_of(name: str, options: int) -> tuple[str, int]:
     """The path for the volume port, and the options with what a trailing "\\" says.
 
-    [MS-SMB2] 3.3.5.9, "Path Name Validation": a leading "\\" is INVALID_PARAMETER. [MS-FSA] 2.1.5.1: a trailing one names a
-    directory; with FILE_NON_DIRECTORY_FILE it is OBJECT_NAME_INVALID.
+    [MS-SMB2] 3.3.5.9, "Path Name Validation": a leading "\\" is INVALID_PARAMETER. [MS-FSA] 2.1.5.1: a
+    trailing one names a directory; with FILE_NON_DIRECTORY_FILE it is OBJECT_NAME_INVALID.
     """
     if not name:
         return "", options

@@ -1,9 +1,10 @@
 """QUERY_INFO: facts about an open, its volume, its security descriptor, quotas.
 
-Source: [MS-SMB2] 3.3.5.20 Receiving an SMB2 QUERY_INFO Request. One module for each InfoType: `file` (3.3.5.20.1), `filesystem`
-(3.3.5.20.2), `security` (3.3.5.20.3), `quota` (3.3.5.20.4); `pipe` for opens of named pipes.
-A provider gives (bytes, length of the fixed part): a buffer below the fixed part is INFO_LENGTH_MISMATCH, one below the whole gets
-what fits, with BUFFER_OVERFLOW ([MS-FSA] 2.1.5.12 Server Requests a Query of File Information).
+Source: [MS-SMB2] 3.3.5.20 Receiving an SMB2 QUERY_INFO Request. One module for each InfoType: `file`
+(3.3.5.20.1), `filesystem` (3.3.5.20.2), `security` (3.3.5.20.3), `quota` (3.3.5.20.4); `pipe` for opens of
+named pipes. A provider gives (bytes, length of the fixed part): a buffer below the fixed part is
+INFO_LENGTH_MISMATCH, one below the whole gets what fits, with BUFFER_OVERFLOW ([MS-FSA] 2.1.5.12 Server
+Requests a Query of File Information).
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ async def handle(request: Request) -> Reply | bytes:
     message = request.message
     if len(message) < _REQUEST_BYTES:
         raise StatusError(Status.INVALID_PARAMETER, f"{len(message)} bytes are no QUERY_INFO request")
-    (size, info_type, info_class, room, input_offset, input_length, additional, flags, persistent_id, volatile_id
-     ) = _REQUEST.unpack_from(message, 64)  # fmt: skip
+    (size, info_type, info_class, room, input_offset, input_length, additional, flags, persistent_id,
+     volatile_id) = _REQUEST.unpack_from(message, 64)  # fmt: skip
     if size != 41 or (
         input_length and (input_offset < _REQUEST_BYTES or input_offset + input_length > len(message))
     ):
@@ -65,7 +66,9 @@ async def handle(request: Request) -> Reply | bytes:
 def _reply(result: Result, room: int) -> Reply | bytes:
     data, fixed, status = result
     if room < fixed:
-        raise StatusError(Status.INFO_LENGTH_MISMATCH, f"{room} bytes hold not even the fixed part of {fixed}")
+        raise StatusError(
+            Status.INFO_LENGTH_MISMATCH, f"{room} bytes hold not even the fixed part of {fixed}"
+        )
     if room < len(data):
         data, status = data[:room], Status.BUFFER_OVERFLOW
     body = _RESPONSE.pack(9, _RESPONSE_OFFSET, len(data)) + data

@@ -1,7 +1,8 @@
 """QUERY_INFO of a file: every information class that [MS-SMB2] 2.2.37 allows.
 
-Source: [MS-SMB2] 3.3.5.20.1 Handling SMB2_0_INFO_FILE; [MS-FSA] 2.1.5.12 Server Requests a Query of File Information; [MS-FSCC] 2.4
-File Information Classes. Access: what [MS-FSA] 2.1.5.12 demands of each class (ACCESS_DENIED).
+Source: [MS-SMB2] 3.3.5.20.1 Handling SMB2_0_INFO_FILE; [MS-FSA] 2.1.5.12 Server Requests a Query of File
+Information; [MS-FSCC] 2.4 File Information Classes. Access: what [MS-FSA] 2.1.5.12 demands of each class
+(ACCESS_DENIED).
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING
 
 from smbproto import fscc
 from smbproto.dtyp import FILE_READ_ATTRIBUTES, FILE_READ_EA
+from smbproto.fscc.ea import FullEa, encode_full_ea, encode_full_eas
+from smbproto.fscc.file_info import Stream, encode_streams
 from smbproto.status import Status, StatusError
-from smbsrv.commands.ea_list import decode_ea_names, encode_ea
+from smbsrv.commands.ea_list import decode_ea_names
 from smbsrv.commands.query_info.result import Result
 from storage.volume import ExtendedAttribute
 
@@ -36,7 +39,6 @@ _ALL = Struct("<QQQQI4xQQIBB2xQIIQIII")
 _COMPRESSION = Struct("<QHBBB3x")
 _NETWORK_OPEN = Struct("<QQQQQQI4x")
 _ATTRIBUTE_TAG = Struct("<II")
-_STREAM = Struct("<IIQQ")  # NextEntryOffset, StreamNameLength, StreamSize, StreamAllocationSize
 _ID = Struct("<QQ8x")
 
 
@@ -54,7 +56,10 @@ def basic(file: File) -> Result:
     """[MS-FSCC] 2.4.7 FileBasicInformation."""
     n = file.node
     return Result(
-        _BASIC.pack(n.created, n.accessed, n.written, n.changed_time, n.attributes or fscc.FILE_ATTRIBUTE_NORMAL), 40
+        _BASIC.pack(
+            n.created, n.accessed, n.written, n.changed_time, n.attributes or fscc.FILE_ATTRIBUTE_NORMAL
+        ),
+        40,
     )
 
 
@@ -92,8 +97,8 @@ def normalized_name(file: File) -> Result:
 
 
 def alternate_name(file: File) -> Result:
-    """[MS-FSCC] 2.4.5 FileAlternateNameInformation. Volumes here generate no short names; [MS-FSA] 2.1.5.12.4 then says
-    OBJECT_NAME_NOT_FOUND."""
+    """[MS-FSCC] 2.4.5 FileAlternateNameInformation. Volumes here generate no short names; [MS-FSA] 2.1.5.12.4
+    then says OBJECT_NAME_NOT_FOUND."""
     raise StatusError(Status.OBJECT_NAME_NOT_FOUND, "files have no short names here")
 
 
@@ -126,15 +131,10 @@ def everything(file: File) -> Result:
 
 
 def streams(file: File) -> Result:
-    """[MS-FSCC] 2.4.49 FileStreamInformation: "::$DATA" first; nothing at all for a directory without streams."""
-    found = [(_utf16(f":{s.name}:$DATA"), s) for s in file.streams()]
-    parts: list[bytes] = []
-    for i, (text, stream) in enumerate(found):
-        size = 24 + len(text)
-        step = size + 7 & ~7 if i < len(found) - 1 else 0
-        parts.append(_STREAM.pack(step, len(text), stream.size_bytes, stream.allocated_bytes))
-        parts.append(text + bytes(step - size if step else 0))
-    return Result(b"".join(parts), 24 if found else 0)
+    """[MS-FSCC] 2.4.49 FileStreamInformation: "::$DATA" first; nothing at all for a directory without
+    streams."""
+    found = [Stream(f":{s.name}:$DATA", s.size_bytes, s.allocated_bytes) for s in file.streams()]
+    return Result(encode_streams(found), 24 if found else 0)
 
 
 def compression(file: File) -> Result:
@@ -146,7 +146,12 @@ def network_open(file: File) -> Result:
     """[MS-FSCC] 2.4.34 FileNetworkOpenInformation."""
     n = file.node
     data = _NETWORK_OPEN.pack(
-        n.created, n.accessed, n.written, n.changed_time, *_sizes(file), n.attributes or fscc.FILE_ATTRIBUTE_NORMAL
+        n.created,
+        n.accessed,
+        n.written,
+        n.changed_time,
+        *_sizes(file),
+        n.attributes or fscc.FILE_ATTRIBUTE_NORMAL,
     )
     return Result(data, 56)
 
@@ -199,7 +204,9 @@ def query(file: File, info_class: int, asked: memoryview, flags: int, room: int,
         return full_ea(file, asked, flags, room, opened)
     known = CLASSES.get(info_class)
     if known is None:
-        raise StatusError(REFUSED.get(info_class, Status.INVALID_INFO_CLASS), f"file information class {info_class}")
+        raise StatusError(
+            REFUSED.get(info_class, Status.INVALID_INFO_CLASS), f"file information class {info_class}"
+        )
     provider, needed = known
     if needed & ~file.granted_access:
         raise StatusError(Status.ACCESS_DENIED, f"class {info_class} needs access {needed:#x}")
@@ -218,7 +225,8 @@ def _listed(file: File, asked: memoryview) -> list[ExtendedAttribute]:
 
 
 def full_ea(file: File, asked: memoryview, flags: int, room: int, opened: Open) -> Result:
-    """[MS-FSCC] 2.4.16 FileFullEaInformation; [MS-FSA] 2.1.5.12.10: only whole entries; the next query goes on after them.
+    """[MS-FSCC] 2.4.16 FileFullEaInformation; [MS-FSA] 2.1.5.12.10: only whole entries; the next query goes
+    on after them.
 
     Raises: ACCESS_DENIED, NO_EAS_ON_FILE, NO_MORE_EAS, BUFFER_TOO_SMALL.
     """
@@ -232,17 +240,16 @@ def full_ea(file: File, asked: memoryview, flags: int, room: int, opened: Open) 
     if start >= len(eas):
         raise StatusError(Status.NO_MORE_EAS)
     last = start + 1 if flags & SL_RETURN_SINGLE_ENTRY else len(eas)
-    parts: list[bytes] = []
     used = 0
-    for i in range(start, last):
-        entry = encode_ea(eas[i], False)
-        if used + len(entry) > room:
+    done = start
+    for ea in eas[start:last]:
+        used += len(encode_full_ea(FullEa(ea.name, ea.value, ea.flags)))
+        if used > room:
             break
-        parts.append(entry)
-        used += len(entry) + 3 & ~3
-    if not parts:
+        used = used + 3 & ~3
+        done += 1
+    if done == start:
         raise StatusError(Status.BUFFER_TOO_SMALL, f"{room} bytes hold no extended attribute")
-    done = start + len(parts)
     opened.ea_index = done
-    data = b"".join(encode_ea(ea, i < done - 1) for i, ea in enumerate(eas[start:done], start))
+    data = encode_full_eas(FullEa(ea.name, ea.value, ea.flags) for ea in eas[start:done])
     return Result(data, 0, Status.SUCCESS if done == last else Status.BUFFER_OVERFLOW)

@@ -1,5 +1,6 @@
-"""QUERY_INFO of a named pipe. Source: [MS-SMB2] 3.3.5.20.1 Handling SMB2_0_INFO_FILE; [MS-FSCC] 2.4.37 FilePipeInformation, 2.4.38
-FilePipeLocalInformation, 2.4.47 FileStandardInformation (for a pipe, DeletePending is set: Windows, seen in captures)."""
+"""QUERY_INFO of a named pipe. Source: [MS-SMB2] 3.3.5.20.1 Handling SMB2_0_INFO_FILE; [MS-FSCC] 2.4.37
+FilePipeInformation, 2.4.38 FilePipeLocalInformation, 2.4.47 FileStandardInformation (for a pipe,
+DeletePending is set: Windows, seen in captures)."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from smbproto import fscc
+from smbproto.fscc.file_info import FilePipeLocalInformation
 from smbproto.status import Status, StatusError
 from smbsrv.commands.query_info.result import Result
 
@@ -18,7 +20,6 @@ SMB2_0_INFO_FILESYSTEM = 2
 PIPE_QUOTA_BYTES = 4096
 
 _PIPE = Struct("<II")
-_LOCAL = Struct("<10I")
 _STANDARD = Struct("<QQIBB2x")
 _DEVICE = Struct("<II")
 _U32 = Struct("<I")
@@ -35,9 +36,18 @@ def query(opened: Open, info_type: int, info_class: int) -> Result:
             return Result(_PIPE.pack(fscc.FILE_PIPE_MESSAGE_MODE, fscc.FILE_PIPE_QUEUE_OPERATION), 8)
         if info_class == fscc.FILE_PIPE_LOCAL_INFORMATION:
             _, waiting = pipe.peek()
-            data = _LOCAL.pack(
-                fscc.FILE_PIPE_MESSAGE_TYPE, fscc.FILE_PIPE_FULL_DUPLEX, 0xFFFFFFFF, 1, PIPE_QUOTA_BYTES, waiting,
-                PIPE_QUOTA_BYTES, PIPE_QUOTA_BYTES, fscc.FILE_PIPE_CONNECTED_STATE, fscc.FILE_PIPE_CLIENT_END)  # fmt: skip
+            data = FilePipeLocalInformation(
+                named_pipe_type=fscc.FILE_PIPE_MESSAGE_TYPE,
+                named_pipe_configuration=fscc.FILE_PIPE_FULL_DUPLEX,
+                maximum_instances=0xFFFFFFFF,
+                current_instances=1,
+                inbound_quota=PIPE_QUOTA_BYTES,
+                read_data_available=waiting,
+                outbound_quota=PIPE_QUOTA_BYTES,
+                write_quota_available=PIPE_QUOTA_BYTES,
+                named_pipe_state=fscc.FILE_PIPE_CONNECTED_STATE,
+                named_pipe_end=fscc.FILE_PIPE_CLIENT_END,
+            ).encode()
             return Result(data, 40)
         if info_class == fscc.FILE_NAME_INFORMATION:
             text = f"\\{pipe.name}".encode("utf-16-le")

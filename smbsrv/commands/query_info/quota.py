@@ -1,7 +1,8 @@
-"""QUERY_INFO of quotas: a clean refusal, since volumes track none and say so in FileFsControlInformation and FileFsAttributeInformation.
+"""QUERY_INFO of quotas: a clean refusal, since volumes track none and say so in FileFsControlInformation and
+FileFsAttributeInformation.
 
-Source: [MS-SMB2] 3.3.5.20.4 Handling SMB2_0_INFO_QUOTA; [MS-FSA] 2.1.5.21 Server Requests Querying Quota Information: "If
-Volume.QuotaNotSupported ... STATUS_INVALID_DEVICE_REQUEST"."""
+Source: [MS-SMB2] 3.3.5.20.4 Handling SMB2_0_INFO_QUOTA; [MS-FSA] 2.1.5.21 Server Requests Querying Quota
+Information: "If Volume.QuotaNotSupported ... STATUS_INVALID_DEVICE_REQUEST"."""
 
 from __future__ import annotations
 

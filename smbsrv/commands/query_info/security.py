@@ -1,5 +1,5 @@
-"""QUERY_INFO of a security descriptor. Source: [MS-SMB2] 3.3.5.20.3 Handling SMB2_0_INFO_SECURITY; [MS-FSA] 2.1.5.14 Server
-Requests a Query of Security Information."""
+"""QUERY_INFO of a security descriptor. Source: [MS-SMB2] 3.3.5.20.3 Handling SMB2_0_INFO_SECURITY; [MS-FSA]
+2.1.5.14 Server Requests a Query of Security Information."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def needed_access(information: int) -> int:
 def query(file: File, information: int, room: int) -> Result:
     """Raises: ACCESS_DENIED; BufferTooSmall with the length that would do."""
     if needed_access(information) & ~file.granted_access:
-        raise StatusError(Status.ACCESS_DENIED, f"the open may not read security information {information:#x}")
+        raise StatusError(
+            Status.ACCESS_DENIED, f"the open may not read security information {information:#x}"
+        )
     descriptor = file.security(information & KNOWN_INFORMATION)
     if len(descriptor) > room:
         raise BufferTooSmall(len(descriptor))
