@@ -96,16 +96,16 @@ def test_smbcacls_reads_adds_changes_and_removes_entries(smbclient: SmbClient, s
 
 
 def test_a_denied_reader_is_kept_out(smbclient: SmbClient, smbcacls: Smbcacls, target: Target) -> None:
-    """An access check against the descriptor: the second user reads what Everyone may, not what is denied to it."""
+    """An access check against the descriptor: the second user reads what Everyone may, not what it is denied."""
     if not target.second_user:
         pytest.skip("this server has one user")
     smbclient.file("x", b"for some")
     smbclient.run("put x f").ok()
     smbcacls("f", "--add", "ACL:S-1-1-0:ALLOWED/0x0/FULL")
-    second = {"user": target.second_user, "password": target.second_password}
-    smbclient.run("get f open", **second).ok()
+    second, password = target.second_user, target.second_password
+    smbclient.run("get f open", user=second, password=password).ok()
     smbcacls("f", "--add", f"ACL:{target.second_user}:DENIED/0x0/READ")
-    smbclient.run("get f denied", **second).fails("ACCESS_DENIED")
+    smbclient.run("get f denied", user=second, password=password).fails("ACCESS_DENIED")
     smbclient.run("get f mine").ok()
 
 
