@@ -96,7 +96,7 @@ def test_smbcacls_reads_adds_changes_and_removes_entries(smbclient: SmbClient, s
 
 
 def test_a_denied_reader_is_kept_out(smbclient: SmbClient, smbcacls: Smbcacls, target: Target) -> None:
-    """An access check against the descriptor: the second user reads what Everyone may, not what it is denied."""
+    """An access check: the second user reads what Everyone may, and not what it is denied."""
     if not target.second_user:
         pytest.skip("this server has one user")
     smbclient.file("x", b"for some")
