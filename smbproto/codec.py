@@ -182,7 +182,7 @@ class Message:
 
     __slots__ = ()
     fields: ClassVar[tuple[str, ...]] = ()
-    fixed_bytes: ClassVar[int] = 0  # length of the fixed part
+    fixed_bytes: ClassVar[int] = 0  # length of the fixed part; 0 where the class decodes by hand
     names: ClassVar[dict[str, Names]] = {}
 
     @classmethod
@@ -399,7 +399,7 @@ def _rebuild(
     """The class again, with slots; a codec that the class wrote by hand stays."""
     members = {k: v for k, v in cls.__dict__.items() if k not in (*attributes, "__dict__", "__weakref__")}
     members |= {"__slots__": tuple(attributes), "fields": tuple(attributes), "names": names}
-    members["fixed_bytes"] = fixed_bytes
+    members["fixed_bytes"] = 0 if "decode_untrusted" in cls.__dict__ else fixed_bytes
     members["__init__"] = namespace["__init__"]
     if "decode_untrusted" not in cls.__dict__:
         members["decode_untrusted"] = staticmethod(namespace["decode_untrusted"])

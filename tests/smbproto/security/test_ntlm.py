@@ -1,4 +1,4 @@
-"""NTLMv2 on the values of [MS-NLMP] 4.2, on a published session setup, with impacket, and with bad messages."""
+"""NTLMv2 on the values of [MS-NLMP] 4.2, on a published session setup, with impacket, with bad messages."""
 
 import pytest
 from hypothesis import given, settings
