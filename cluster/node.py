@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from storage.fs.catalog import CatalogFileSystem
 from storage.objectstore.volume import ObjectStoreVolume
-from storage.pool.pool import Pool
+from storage.pool.pool import SPACES_MAX, Pool
 
 from cluster import config
 from cluster.accounts import Accounts, AccountsRecord, new_machine_sid
@@ -29,17 +29,18 @@ from cluster.io.disks import close_disks, open_disks
 from cluster.io.state import StateDirectory
 from cluster.serving import Serving
 from storage.disk import Disk
-from storage.errors import StorageError
+from storage.errors import PoolUnavailable, StorageError
 from storage.io.hostfs.filesystem import HostFileSystem
 from storage.runtime import Runtime
 from storage.space.port import Space
+from storage.space.resiliency import Provisioning
 
 log = logging.getLogger("sofs.node")
 
 NODE_FILE = "node.json"
 SHARES_FILE = "shares.json"
 USERS_FILE = "users.json"
-VOLUMES_MAX = 64
+VOLUMES_MAX = SPACES_MAX // 2
 SHARES_MAX = 1000
 VOLUME_NAME_MAX = 32
 
@@ -97,6 +98,8 @@ class Node:
         try:
             if settings.disks:
                 node.disks = await open_disks(settings.disks, runtime)
+                if not node.disks:
+                    raise PoolUnavailable(f"none of the pool's {len(settings.disks)} disks can be opened")
                 node.pool = await Pool.open(node.disks, runtime)
                 for name in node.volume_names():
                     await node.mount(name)
@@ -126,7 +129,7 @@ class Node:
 
     def volume_names(self) -> list[str]:
         """Names of the pool's volumes, mounted or not."""
-        spaces = self.require_pool().space_names()
+        spaces = self.require_pool().space_names
         return sorted(name.removesuffix("/data") for name in spaces if name.endswith("/data"))
 
     async def create_pool(self, name: str, disks: Sequence[Disk], slab_bytes: int) -> None:
@@ -146,7 +149,6 @@ class Node:
         metadata, data = pool.space(f"{name}/metadata"), pool.space(f"{name}/data")
         filesystem = await CatalogFileSystem.open(metadata, data, self.runtime)
         mounted = MountedVolume(name, ObjectStoreVolume(filesystem, self.runtime), filesystem, metadata, data)
-        self.serving.attach(mounted.volume)
         self.volumes[name] = mounted
         return mounted
 
@@ -156,7 +158,7 @@ class Node:
         size_bytes: int,
         *,
         resiliency: str = "mirror",
-        provisioning: str = "thin",
+        provisioning: Provisioning = Provisioning.THIN,
         columns: int = 0,
         interleave_bytes: int = 0,
     ) -> MountedVolume:
@@ -174,7 +176,7 @@ class Node:
         mirrored = "mirror" if len(self.disks) > 1 else "simple"
         try:
             await pool.create_space(
-                f"{name}/metadata", mirrored, metadata_size(size_bytes, pool.slab_bytes), provisioning="thin"
+                f"{name}/metadata", mirrored, metadata_size(size_bytes, pool.status().slab_bytes)
             )
             await pool.create_space(
                 f"{name}/data",
@@ -182,21 +184,22 @@ class Node:
                 size_bytes,
                 provisioning=provisioning,
                 columns=columns or None,
-                interleave=interleave_bytes or None,
+                interleave_bytes=interleave_bytes or None,
             )
             metadata, data = pool.space(f"{name}/metadata"), pool.space(f"{name}/data")
             filesystem = await CatalogFileSystem.format(metadata, data, self.runtime, label=name)
             await filesystem.close()
             return await self.mount(name)
-        except StorageError:
+        except (StorageError, ValueError) as error:
             for part in ("data", "metadata"):
-                if f"{name}/{part}" in pool.space_names():
+                if f"{name}/{part}" in pool.space_names:
                     await pool.delete_space(f"{name}/{part}")
+            if isinstance(error, ValueError):
+                raise OperatorError(str(error)) from None
             raise
 
     async def unmount(self, name: str) -> None:
         mounted = self.volumes.pop(name)
-        self.serving.detach(mounted.volume)
         await mounted.volume.close()
 
     async def remove_volume(self, name: str) -> None:
@@ -229,8 +232,7 @@ class Node:
             except OSError as error:
                 raise OperatorError(f"share {share.name}: {share.directory}: {error.strerror}") from None
             mounted = MountedVolume(share.directory, ObjectStoreVolume(filesystem, self.runtime), filesystem)
-            self.serving.attach(mounted.volume)
-            self.directories[share.directory] = mounted
+                self.directories[share.directory] = mounted
         return mounted.volume
 
     # shares
@@ -274,7 +276,8 @@ class Node:
             except StorageError as error:
                 first = first or error
             self.pool = None
-        await close_disks(self.disks)
+        else:
+            await close_disks(self.disks)
         self.disks = []
         if first is not None:
             raise first

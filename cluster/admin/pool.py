@@ -37,8 +37,10 @@ async def create(node: Node, args: PoolCreate) -> dict[str, object]:
             present = await open_disks([path], node.runtime)
             disks.extend(present or [create_disk(path, args.disk_bytes, node.runtime)])
         await node.create_pool(args.name, disks, args.slab_bytes)
-    except (OperatorError, StorageError):
+    except (OperatorError, StorageError, ValueError) as error:
         await close_disks(disks)
+        if isinstance(error, ValueError):
+            raise OperatorError(str(error)) from None
         raise
     return {"name": args.name, "disks": len(disks)}
 
@@ -49,9 +51,10 @@ async def status(node: Node, args: NoArguments) -> dict[str, object]:
     return {
         "name": found.name,
         "health": found.health,
+        "operational": found.operational,
         "epoch": found.epoch,
         "disks": len(found.disks),
-        "size bytes": found.size_bytes,
+        "size bytes": found.capacity_bytes,
         "allocated bytes": found.allocated_bytes,
         "free bytes": found.free_bytes,
         "slab bytes": found.slab_bytes,
@@ -61,11 +64,13 @@ async def status(node: Node, args: NoArguments) -> dict[str, object]:
                 "resiliency": space.resiliency,
                 "provisioning": space.provisioning,
                 "health": space.health,
+                "operational": space.operational,
                 "size bytes": space.size_bytes,
                 "footprint bytes": space.footprint_bytes,
             }
             for space in found.spaces
         ],
+        "warnings": list(found.warnings),
     }
 
 
@@ -74,10 +79,13 @@ async def disks(node: Node, args: NoArguments) -> list[dict[str, object]]:
     return [
         {
             "name": disk.name,
-            "id": disk.id,
+            "number": disk.number,
             "health": disk.health,
+            "operational": disk.operational,
             "size bytes": disk.size_bytes,
             "allocated bytes": disk.allocated_bytes,
+            "repaired blocks": disk.repaired_blocks,
+            "detail": disk.detail,
         }
         for disk in node.require_pool().status().disks
     ]

@@ -31,5 +31,5 @@ async def status(node: Node, args: NoArguments) -> dict[str, object]:
     if node.pool is not None:
         pool = node.pool.status()
         answer |= {"pool": pool.name, "pool health": pool.health, "volumes": len(node.volume_names())}
-        answer |= {"pool size bytes": pool.size_bytes, "pool free bytes": pool.free_bytes}
+        answer |= {"pool size bytes": pool.capacity_bytes, "pool free bytes": pool.free_bytes}
     return answer

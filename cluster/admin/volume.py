@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from storage.fs.check import check_catalog
+from storage.space.resiliency import Provisioning
 
 from cluster.admin.registry import Named, NoArguments, call
 from cluster.errors import NotFound, OperatorError
@@ -34,7 +35,7 @@ async def create(node: Node, args: VolumeCreate) -> dict[str, object]:
         args.name,
         args.size_bytes,
         resiliency=args.resiliency,
-        provisioning=args.provisioning,
+        provisioning=Provisioning[args.provisioning.upper()],
         columns=args.columns,
         interleave_bytes=args.interleave_bytes,
     )
