@@ -68,7 +68,8 @@ def choose_row(disks: dict[int, FreeSlabs], columns: int, copies: int, row: int)
             free = sum(slabs.free for slabs in disks.values())
             raise PoolFull(
                 f"no free slab for {columns} columns of {copies} copies on different disks: "
-                f"{free} slabs are free, on {sum(1 for s in disks.values() if s.free)} disks; add a disk or free space"
+                f"{free} slabs are free, on {sum(1 for s in disks.values() if s.free)} disks; "
+                "add a disk or free space"
             )
         for number in picked:
             budget[number] -= 1

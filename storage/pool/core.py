@@ -449,8 +449,8 @@ class PoolCore:
         if any(errors) or not self._counts(acknowledged, voters):
             why = "; ".join(f"disk {m.number}: {m.failure}" for m in self.members.values() if m.failure)
             self.broken = (
-                f"pool {self.state.pool.name} stops: only {len(acknowledged)} of its {len(self.voting)} voting disks took "
-                f"a change of its metadata. {why}"
+                f"pool {self.state.pool.name} stops: only {len(acknowledged)} of its {len(self.voting)} voting "
+                f"disks took a change of its metadata. {why}"
             )
             raise PoolUnavailable(self.broken)
         self.voting = voters

@@ -55,8 +55,8 @@ class Member:
         label = self.known_label
         if frame.padded(length) > label.slot_bytes:
             raise PoolFull(
-                f"the pool's metadata ({length} bytes) no longer fits the {label.slot_bytes} bytes kept for it on "
-                f"disk {self.number}"
+                f"the pool's metadata ({length} bytes) no longer fits the {label.slot_bytes} bytes "
+                f"kept for it on disk {self.number}"
             )
         self.slot = 1 - self.slot
         self.used_bytes = frame.padded(length)

@@ -155,9 +155,8 @@ async def find_pool(disks: Sequence[Disk], runtime: Runtime) -> Opening:
     for _, member in read:
         record = newest.state.disks.get(member.number)
         if record is None or record.disk_id != member.known_label.disk_id:
-            troubles.append(
-                f"disk {member.known_label.number} ({member.disk and member.disk.name}) was removed from the pool"
-            )
+            name = member.disk.name if member.disk is not None else ""
+            troubles.append(f"disk {member.number} ({name}) was removed from the pool")
         else:
             members[member.number] = member
     _require_quorum(newest.state, members, troubles)

@@ -100,6 +100,9 @@ class Pool:
         for _ in range(2):
             await core.write_intents(set(members))
         await core.write_metadata(None, b"".join(map(encode_record, state.records())), set(members))
+        for member in members.values():
+            if member.failure is not None:
+                raise DiskFailed(member.failure)
         pairs = [(member.disk, member.known_label) for member in members.values() if member.disk is not None]
         errors = await opening.write_labels(runtime, pairs)
         for error in errors:
@@ -253,7 +256,8 @@ class Pool:
             )
         if columns * strategy.copies > disks:
             raise PoolFull(
-                f"a {resiliency} space of {columns} columns needs {columns * strategy.copies} disks; {disks} are there"
+                f"a {resiliency} space of {columns} columns needs {columns * strategy.copies} disks; "
+                f"{disks} are there"
             )
         size = -(-size_bytes // BLOCK_BYTES) * BLOCK_BYTES
         space_id = core.state.pool.next_space_id
@@ -406,5 +410,6 @@ async def _require_blank(disks: Sequence[Disk]) -> None:
         except LabelCorrupt:
             continue
         raise PoolInUse(
-            f"disk {disk.name} belongs to pool {label.pool_name} already; remove it there first, or overwrite it"
+            f"disk {disk.name} belongs to pool {label.pool_name} already; "
+            "remove it there first, or overwrite it"
         )

@@ -50,8 +50,8 @@ def require_open(name: str, state: PoolState, found: Collection[int], troubles: 
         for number in sorted(voting - set(found))
     )
     raise PoolUnavailable(
-        f"pool {name} cannot be opened: {len(voting & set(found))} of its {len(voting)} disks are there, more than "
-        f"half are needed. Found: {there}. Missing: {gone}. Bring the missing disks back and try again."
+        f"pool {name} cannot be opened: {len(voting & set(found))} of its {len(voting)} disks are there, "
+        f"more than half are needed. Found: {there}. Missing: {gone}. Bring the missing disks back and try again."
     )
 
 
