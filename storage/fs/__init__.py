@@ -1,1 +1,2 @@
-"""Files on a space: names, nodes, streams, extents, kept in a catalog; and the port that the object store uses."""
+"""Files on a space: names, nodes, streams, extents, kept in a catalog; and the port that the object store
+uses."""
