@@ -1,4 +1,4 @@
-"""The program as its user meets it: starting, stopping, starting again, and what it says when something fails."""
+"""The program as its user meets it: starting, stopping, starting again; what it says when something fails."""
 
 from __future__ import annotations
 
