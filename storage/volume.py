@@ -202,7 +202,6 @@ class DirectoryScan(Protocol):
 class File(Protocol):
     """An open ([MS-FSA] 2.1.1.6 Per Open). One per CREATE; `close` ends it."""
 
-    volume: Volume
     node: Node
     stream: Stream | None
     """None for an open of a directory itself."""
@@ -212,11 +211,17 @@ class File(Protocol):
     """Create options; FILE_DELETE_ON_CLOSE, WRITE_THROUGH, SYNCHRONOUS_* and so on."""
     is_directory: bool
     context: object
-    caching: CachingGrant
     current_offset: int
     """FilePositionInformation."""
     mode: int
     """FileModeInformation."""
+
+    @property
+    def volume(self) -> Volume: ...
+    @property
+    def caching(self) -> CachingGrant:
+        """What it is granted now."""
+        ...
 
     # bytes
     def read_now(self, offset: int, into: memoryview) -> int:

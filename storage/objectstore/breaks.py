@@ -1,0 +1,141 @@
+"""Breaks under way: telling holders, waiting for them, and giving up on them.
+
+What is broken is decided by `caching`; here it is carried out. Sources: [MS-SMB2] 3.3.4.6 Object Store
+Indicates an Oplock Break; 3.3.4.7 Object Store Indicates a Lease Break; 3.3.2.1 Oplock Break
+Acknowledgment Timer; 3.3.6.1 Oplock Break Acknowledgment Timer Event; [MS-FSA] 2.1.4.12 Algorithm to
+Check for an Oplock Break. A holder whose opens are all kept for lost clients cannot answer: they are
+purged in place of being told. Times are seconds. Owner: the volume; waits only through the runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from storage.objectstore import caching
+from storage.objectstore.caching import Check, Holder, Notice
+from storage.objectstore.disconnected import State
+from storage.objectstore.state import StreamState
+from storage.volume import BreakSink, File, LeaseBreak
+
+if TYPE_CHECKING:
+    from storage.objectstore.file import OpenFile
+    from storage.runtime import Runtime
+
+BREAK_TIMEOUT_S: Final = 35.0
+"""[MS-SMB2] 3.3.2.1 Oplock Break Acknowledgment Timer: Windows waits 35 seconds."""
+
+
+class NoSink:
+    """Before a server is attached nobody can be told: every holder counts as gone."""
+
+    def oplock_break(self, file: File, level: int, ack_required: bool) -> bool:
+        return False
+
+    def lease_break(self, notice: LeaseBreak) -> bool:
+        return False
+
+    def open_purged(self, file: File) -> None:
+        return
+
+
+class Breaks:
+    """Of one volume."""
+
+    __slots__ = ("_breaking", "_is_watching", "_purge", "_runtime", "sink")
+
+    def __init__(self, runtime: Runtime, purge: Callable[[OpenFile], None]) -> None:
+        self.sink: BreakSink = NoSink()
+        self._runtime = runtime
+        self._purge = purge
+        self._breaking: list[Holder] = []
+        self._is_watching = False
+
+    def deliver(self, notices: list[Notice]) -> None:
+        """Tell the holders; one that cannot be told counts as having answered."""
+        queue = list(notices)
+        while queue:
+            notice = queue.pop(0)
+            holder = notice.holder
+            # `caching` is blind to what an open is.
+            opens: list[OpenFile] = holder.opens  # type: ignore[assignment]
+            if (
+                notice.ack_required
+                and opens
+                and all(one.keeping is not None and one.keeping.state is State.KEPT for one in opens)
+            ):
+                for one in tuple(opens):
+                    self._purge(one)
+                continue
+            if notice.ack_required:
+                holder.deadline_s = self._runtime.now() + BREAK_TIMEOUT_S
+            if not self._tell(notice, opens) and notice.ack_required:
+                further = holder.caching.settle(holder, notice.new)
+                if further is not None:
+                    queue.append(further)
+                continue
+            if notice.ack_required:
+                self._breaking.append(holder)
+                self._watch()
+
+    def _tell(self, notice: Notice, opens: list[OpenFile]) -> bool:
+        holder = notice.holder
+        if holder.is_lease:
+            return self.sink.lease_break(
+                LeaseBreak(
+                    holder.client_guid,
+                    holder.lease_key,
+                    notice.current,
+                    notice.new,
+                    holder.epoch if holder.version == 2 else 0,
+                    notice.ack_required,
+                )
+            )
+        return bool(opens) and self.sink.oplock_break(
+            opens[0], caching.LEVEL_OF_STATE[notice.new], notice.ack_required
+        )
+
+    def start(self, check: Check, state: StreamState) -> bool:
+        """Deliver; True: the operation must wait for `state` to be woken, then ask again."""
+        if check.notices:
+            self.deliver(check.notices)
+        if not check.must_wait or state.caching is None:
+            return False
+        return any(holder.is_breaking for holder in state.caching.holders)
+
+    async def wait(self, state: StreamState) -> None:
+        """Until a break or an open of this stream ends. Cancel: safe."""
+        event = self._runtime.event()
+        state.waiters.append(event)
+        try:
+            await event.wait()
+        finally:
+            if event in state.waiters:
+                state.waiters.remove(event)
+
+    def settled(self, holder: Holder) -> None:
+        """A break ended, however: whoever waits looks again."""
+        if not holder.is_breaking and holder in self._breaking:
+            self._breaking.remove(holder)
+        stream_state = holder.caching.identity
+        assert isinstance(stream_state, StreamState)
+        stream_state.wake()
+
+    def _watch(self) -> None:
+        if not self._is_watching:
+            self._is_watching = True
+            self._runtime.spawn(self._expire_overdue, "oplock break acknowledgment timer")
+
+    async def _expire_overdue(self) -> None:
+        """[MS-SMB2] 3.3.6.1: an overdue holder counts as having given up all."""
+        while self._breaking:
+            now = self._runtime.now()
+            for holder in tuple(self._breaking):
+                if holder.is_breaking and holder.deadline_s <= now:
+                    holder.caching.expire(holder)
+                if not holder.is_breaking:
+                    self.settled(holder)
+            if self._breaking:
+                first = min(holder.deadline_s for holder in self._breaking)
+                await self._runtime.sleep(max(first - now, 0.01))
+        self._is_watching = False
