@@ -141,9 +141,9 @@ class Pool:
         core = self._core
         for space, slabs, logged in self._sets_in(found.logged):
             while slabs.readers:
-                regions = 0
+                regions = core.all_regions  # a current copy whose own log lacks a region was clean there
                 for place in slabs.readers:
-                    regions |= logged.get(place.number, 0)
+                    regions &= logged.get(place.number, 0)
                 try:
                     if regions:
                         await reconcile.settle_regions(space, slabs, regions)

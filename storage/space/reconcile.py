@@ -10,7 +10,7 @@ a power cut the data of a write may have reached one disk and the checksum anoth
     or new: a torn write) no candidate, not `adopt`              -> the newest entry stays, and reads of the
     block say BlockCorrupt
 
-`adopt` only inside regions that the copy's *own* disk has in its intent log: elsewhere a mismatch is rot, and
+`adopt` only inside regions that the intent logs of all current copies' disks name: elsewhere a mismatch is rot, and
 adopting it would turn rot into data. Then every copy gets the winner's data and entry.
 
 Resync compares checksum pages instead of keeping a bitmap: the checksum area is the dirty-region map, exact

@@ -1,0 +1,148 @@
+"""The disk suite over files, files on tmpfs and simulated disks; and what only a file can do."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import tempfile
+
+import pytest
+
+from storage.errors import DiskFailed, PoolInUse
+from storage.io import filedisk
+from storage.io.filedisk import FileDisk
+from storage.units import BLOCK_BYTES, DiskOffset
+from tests.sim.disk import SimDisk
+from tests.sim.runtime import InlineRuntime
+from tests.suites.disk import SIZE, DiskSuite
+
+
+class TestFileDisk(DiskSuite):
+    @pytest.fixture(autouse=True)
+    def setup(self, tmp_path):
+        self.runtime = InlineRuntime()
+        self.make = lambda: FileDisk.create(str(tmp_path / "disk"), SIZE, self.runtime)
+
+
+class TestFileDiskOnTmpfs(DiskSuite):
+    @pytest.fixture(autouse=True)
+    def setup(self):
+        if not os.path.isdir("/dev/shm"):
+            pytest.skip("no tmpfs here")
+        self.runtime = InlineRuntime()
+        with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+            self.make = lambda: FileDisk.create(os.path.join(folder, "disk"), SIZE, self.runtime)
+            yield
+
+
+class TestSimDisk(DiskSuite):
+    @pytest.fixture(autouse=True)
+    def setup(self):
+        self.runtime = InlineRuntime()
+        self.make = lambda: SimDisk("sim", SIZE, self.runtime)
+
+
+class TestSimDiskThatBlocks(TestSimDisk):
+    @pytest.fixture(autouse=True)
+    def setup(self):
+        self.runtime = InlineRuntime()
+        self.make = lambda: SimDisk("sim", SIZE, self.runtime, blocks=True)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return str(tmp_path / "disk")
+
+
+def test_a_second_server_on_the_same_disk_is_told_that_it_is_in_use(path):
+    runtime = InlineRuntime()
+    disk = FileDisk.create(path, SIZE, runtime)
+    with pytest.raises(PoolInUse, match="in use by another server"):
+        FileDisk.open(path, runtime)
+    runtime.run(disk.close())
+    runtime.run(FileDisk.open(path, runtime).close())
+
+
+def test_a_missing_disk_says_so(path):
+    with pytest.raises(DiskFailed, match="cannot be opened: No such file"):
+        FileDisk.open(path, InlineRuntime())
+
+
+def test_a_directory_is_no_disk(tmp_path):
+    with pytest.raises(DiskFailed, match="Is a directory"):
+        FileDisk.open(str(tmp_path), InlineRuntime())
+
+
+def test_a_character_device_is_no_disk():
+    with pytest.raises(DiskFailed, match="neither a file nor a block device"):
+        FileDisk.open("/dev/null", InlineRuntime())
+
+
+def test_reading_past_the_end_of_a_shortened_file_is_a_failure_not_zeros(path):
+    runtime = InlineRuntime()
+    disk = FileDisk.create(path, SIZE, runtime)
+    os.truncate(path, BLOCK_BYTES)
+    into = memoryview(bytearray(BLOCK_BYTES))
+    assert not disk.read_now(DiskOffset(BLOCK_BYTES), [into])
+    with pytest.raises(DiskFailed, match="the disk ends there"):
+        runtime.run(disk.read(DiskOffset(BLOCK_BYTES), [into]))
+    runtime.run(disk.close())
+
+
+def test_after_a_failed_flush_nothing_is_tried_again(path, monkeypatch):
+    """storage/disk.py: "A flush that failed is never retried: raise DiskFailed and use the disk no more." """
+    runtime = InlineRuntime()
+    disk = FileDisk.create(path, SIZE, runtime)
+
+    def broken(fd):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(filedisk.os, "fdatasync", broken)
+    with pytest.raises(DiskFailed, match="flush"):
+        runtime.run(disk.flush())
+    monkeypatch.undo()
+    for attempt in (
+        lambda: runtime.run(disk.flush()),
+        lambda: disk.read_now(DiskOffset(0), [memoryview(bytearray(BLOCK_BYTES))]),
+        lambda: disk.write_now(DiskOffset(0), [bytes(BLOCK_BYTES)]),
+    ):
+        with pytest.raises(DiskFailed):
+            attempt()
+    runtime.run(disk.close())
+
+
+def test_trim_gives_the_space_back_to_the_host(path):
+    runtime = InlineRuntime()
+    disk = FileDisk.create(path, SIZE, runtime)
+    runtime.run(disk.write(DiskOffset(0), [os.urandom(1 << 20)]))
+    runtime.run(disk.flush())
+    before = os.stat(path).st_blocks
+    runtime.run(disk.trim(DiskOffset(0), 1 << 20))
+    assert os.stat(path).st_blocks < before
+    runtime.run(disk.close())
+
+
+def test_writes_over_a_mebibyte_are_not_done_inline(path):
+    runtime = InlineRuntime()
+    disk = FileDisk.create(path, SIZE, runtime)
+    assert not disk.write_now(DiskOffset(0), [bytes((1 << 20) + BLOCK_BYTES)])
+    assert disk.write_now(DiskOffset(0), [bytes(1 << 20)])
+    runtime.run(disk.close())
+
+
+def test_a_simulated_power_cut_mixes_old_and_new_sectors_of_unflushed_writes_only():
+    runtime = InlineRuntime()
+    disk = SimDisk("sim", SIZE, runtime)
+    runtime.run(disk.write(DiskOffset(0), [b"f" * 65536]))
+    runtime.run(disk.flush())
+    runtime.run(disk.write(DiskOffset(0), [b"u" * 32768]))
+    seen = set()
+    for seed in range(8):
+        twin = SimDisk("twin", SIZE, runtime)
+        twin.durable[:], twin.unflushed = disk.durable, list(disk.unflushed)
+        twin.power_cut(random.Random(seed))
+        assert set(twin.content[32768:65536]) == {ord("f")}
+        seen.add(bytes(twin.content[:32768:512]))
+        assert all(len(set(twin.content[at : at + 512])) == 1 for at in range(0, 32768, 512))
+    assert len(seen) > 2
