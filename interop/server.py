@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from interop.process import Process, answers_smb, free_port
@@ -63,18 +64,26 @@ def start_serve(folder: Path, *options: str) -> Target:
                   shares={"data": "data", "second": "second"})
 
 
-def start_pool(folder: Path) -> Target:
-    """`sofs up` with its state in `folder`: the demo pool, volume and share. The caller stops it."""
-    state = folder / "pool"
+def start_up(state: Path, log: Path) -> Target:
+    """`sofs up` on `state`, new or used before: the demo pool, volume, share and user. The caller stops it."""
     port = free_port()
     process = Process(
-        [sofs(), "up", "--dir", state, "--port", str(port), "--bind", "127.0.0.1", "--no-banner"],
-        folder / "up.log",
+        [sofs(), "up", "--dir", state, "--port", str(port), "--bind", "127.0.0.1", "--no-banner"], log
     )
     process.wait_until(lambda: f"ready {port}" in process.text() and answers_smb(port), timeout_s=60)
     password = (state / "demo-password").read_text().strip()
-    password_file, second_password = _password_file(folder)
-    subprocess.run([sofs(), "--state", state, "user", "add", SECOND_USER, "--password-file", password_file],
-                   check=True, timeout=60, stdin=subprocess.DEVNULL)
     return Target(kind="pool", process=process, port=port, user="demo", password=password, share="demo",
-                  second_user=SECOND_USER, second_password=second_password, shares={"data": "demo"})
+                  shares={"data": "demo"})
+
+
+def start_pool(folder: Path) -> Target:
+    """A new demo in `folder`, with a second user. The caller stops it."""
+    target = start_up(folder / "pool", folder / "up.log")
+    password_file, password = _password_file(folder)
+    subprocess.run(
+        [sofs(), "--state", folder / "pool", "user", "add", SECOND_USER, "--password-file", password_file],
+        check=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+    )
+    return replace(target, second_user=SECOND_USER, second_password=password)

@@ -32,5 +32,6 @@ class Target:
     def unc(self) -> str:
         return f"//{self.host}/{self.share}"
 
-    def stop(self) -> None:
-        self.process.stop()
+    def stop(self) -> int:
+        """End it, and give its exit status."""
+        return self.process.stop()
