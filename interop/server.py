@@ -65,7 +65,7 @@ def start_serve(folder: Path, *options: str) -> Target:
 
 
 def start_up(state: Path, log: Path) -> Target:
-    """`sofs up` on `state`, new or used before: the demo pool, volume, share and user. The caller stops it."""
+    """`sofs up` on `state`, new or used before: demo pool, volume, share and user. The caller stops it."""
     port = free_port()
     process = Process(
         [sofs(), "up", "--dir", state, "--port", str(port), "--bind", "127.0.0.1", "--no-banner"], log

@@ -1,4 +1,4 @@
-"""kill -9 under a write load: what was flushed is there after a restart, whole, and the volume's catalog is sound."""
+"""kill -9 under a write load: after a restart what was flushed is there, and the catalog is sound."""
 
 from __future__ import annotations
 
