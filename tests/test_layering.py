@@ -4,7 +4,7 @@
 |---------------|--------------------------------------------------------------------------------------------|
 | `smbproto/`   | nothing                                                                                    |
 | `storage/`    | `smbproto.{dtyp,fscc,status}` in `objectstore/` and `volume.py`; `smbproto.{dtyp,fscc}` in |
-|               | `fs/` and `hostfs/`                                                                        |
+|               | `fs/`, `hostfs/` and `io/hostfs/`                                                          |
 | `smbsrv/`     | `smbproto`, `storage.volume`, `storage.runtime` (ports)                                    |
 | `smbclient/`  | `smbproto`                                                                                 |
 | `cluster/`    | all of the above                                                                           |
@@ -75,7 +75,7 @@ def may_import(path: PurePosixPath, name: str) -> bool:
     if top == "storage":
         if where.startswith("storage/objectstore/") or where == "storage/volume.py":
             return within(name, "smbproto.dtyp", "smbproto.fscc", "smbproto.status")
-        if where.startswith(("storage/fs/", "storage/hostfs/")):
+        if where.startswith(("storage/fs/", "storage/hostfs/", "storage/io/hostfs/")):
             return within(name, "smbproto.dtyp", "smbproto.fscc")
         return False
     if top == "smbsrv":
