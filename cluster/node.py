@@ -17,10 +17,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from storage.fs.catalog import CatalogFileSystem
-from storage.objectstore.volume import ObjectStoreVolume
-from storage.pool.pool import SPACES_MAX, Pool
-
 from cluster import config
 from cluster.accounts import Accounts, AccountsRecord, new_machine_sid
 from cluster.config import NodeConfig, ShareConfig
@@ -30,7 +26,10 @@ from cluster.io.state import StateDirectory
 from cluster.serving import Serving
 from storage.disk import Disk
 from storage.errors import PoolUnavailable, StorageError
+from storage.fs.catalog import CatalogFileSystem
 from storage.io.hostfs.filesystem import HostFileSystem
+from storage.objectstore.volume import ObjectStoreVolume
+from storage.pool.pool import SPACES_MAX, Pool
 from storage.runtime import Runtime
 from storage.space.port import Space
 from storage.space.resiliency import Provisioning
@@ -232,7 +231,7 @@ class Node:
             except OSError as error:
                 raise OperatorError(f"share {share.name}: {share.directory}: {error.strerror}") from None
             mounted = MountedVolume(share.directory, ObjectStoreVolume(filesystem, self.runtime), filesystem)
-                self.directories[share.directory] = mounted
+            self.directories[share.directory] = mounted
         return mounted.volume
 
     # shares

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import cluster.admin.calls  # noqa: F401  (declares every call)
 from cluster.accounts import EVERYONE, GUEST_GROUP, NETWORK, RID_GUEST
-from cluster.admin.pipe import AdminPipe
+from cluster.admin.pipe import PIPE_NAME, AdminPipe
 from cluster.config import NodeConfig, ShareConfig
 from cluster.errors import ConfigError
 from cluster.io.interfaces import host_interfaces
-from smbsrv.request import Request
 from smbsrv.server import Account, NetworkInterface, Server, ServerConfig
+from smbsrv.session import Session
 from smbsrv.share import Share
 from storage.volume import Token, Volume
 
@@ -57,6 +57,7 @@ class Serving:
     def __init__(self, node: Node) -> None:
         self._node = node
         self.server = Server(server_config(node), node.runtime, NodeAccounts(node))
+        self.server.pipes[PIPE_NAME] = self.admin_pipe
         self.is_running = False
         self._listening: tuple[str, int] | None = None
 
@@ -106,10 +107,14 @@ class Serving:
     def port(self) -> int:
         return self._listening[1] if self._listening else self._node.settings.port
 
-    def admin_pipe(self, request: Request) -> AdminPipe:
-        """Opens the pipe `sofs` for the session that asks. Raises: StatusError ACCESS_DENIED."""
-        assert request.session is not None and request.session.token is not None
-        return AdminPipe(self._node, request.session.token)
+    def admin_pipe(self, server: Server, session: Session) -> AdminPipe:
+        """Opens the pipe `sofs` for a session. Raises: StatusError ACCESS_DENIED."""
+        assert session.token is not None
+        return AdminPipe(self._node, session.token)
+
+    async def run(self, task_status: TaskStatus) -> None:
+        """Serve until cancelled."""
+        await serve_node(self, task_status)
 
 
 def server_config(node: Node) -> ServerConfig:

@@ -10,7 +10,7 @@ Owner: the node (`cluster/`). No I/O.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -22,6 +22,7 @@ from smbsrv.lease_table import LeaseTable, live_channel
 from smbsrv.limits import Limits, need
 from smbsrv.notices import lease_break_message, oplock_break_message
 from smbsrv.open import Open
+from smbsrv.pipes.port import Pipe
 from smbsrv.session import Session
 from smbsrv.share import Share
 from smbsrv.tree import TreeConnect
@@ -122,6 +123,8 @@ class Server:
         self.opens: dict[int, Open] = {}
         self.connections: dict[Connection, None] = {}
         self.leases = LeaseTable()
+        self.pipes: dict[str, Callable[[Server, Session], Pipe]] = {}
+        """Pipes of this server besides the RPC services, by lower-case name; the node adds its own."""
         self.create_guids: dict[tuple[bytes, bytes], Open] = {}
         """Opens by (ClientGuid, CreateGuid), those whose CREATE is not answered yet included ([MS-SMB2] 3.3.5.9.10)."""
         self.statistics = Statistics(started_filetime=runtime.filetime())

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from storage.fs.check import check_catalog
-from storage.space.resiliency import Provisioning
 
 from cluster.admin.registry import Named, NoArguments, call
 from cluster.errors import NotFound, OperatorError
+from storage.space.resiliency import Provisioning
 
 if TYPE_CHECKING:
     from cluster.node import Node

@@ -138,7 +138,7 @@ def run_state(state: StateDirectory) -> None:
 
 
 def run_directories(options: ServeOptions) -> None:
-    """`sofs serve`: a node that lives in a temporary state directory, or in the one given, and forgets its shares.
+    """`sofs serve`: a node in a temporary state directory, or in the one given; it forgets its shares.
 
     Raises: OperatorError, StorageError.
     """

@@ -16,11 +16,11 @@ SERVICES: dict[str, Callable[[Server, Session], Pipe]] = {}
 """By the pipe's name, lower case."""
 
 
-def has_service(name: str) -> bool:
-    return name.casefold() in SERVICES
+def has_service(server: Server, name: str) -> bool:
+    return name.casefold() in server.pipes or name.casefold() in SERVICES
 
 
 def open_service(server: Server, session: Session, name: str) -> Pipe | None:
     """A new open of the pipe `name`; None: there is no such pipe."""
-    make = SERVICES.get(name.casefold())
+    make = server.pipes.get(name.casefold()) or SERVICES.get(name.casefold())
     return None if make is None else make(server, session)
