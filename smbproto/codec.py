@@ -195,6 +195,11 @@ class Message:
         """The bytes; of an SMB2 message those behind its header."""
         raise TypeError(f"{type(self).__name__} declares no layout")
 
+    @classmethod
+    def hints(cls) -> dict[str, Any]:
+        """The declaration of each field, for tests and tools."""
+        return typing.get_type_hints(cls, include_extras=True)
+
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented

@@ -2,9 +2,30 @@
 
 from smbproto.codec import FileId
 from smbproto.smb2 import (
-    cancel, change_notify, close, contexts, create, echo, error, flush, header, ioctl, lock, logoff, negotiate,
-    notification, oplock_break, query_directory, query_info, read, session_setup, set_info, transform,
-    tree_connect, tree_disconnect, write,
+    cancel,
+    change_notify,
+    close,
+    contexts,
+    create,
+    echo,
+    error,
+    flush,
+    header,
+    ioctl,
+    lock,
+    logoff,
+    negotiate,
+    notification,
+    oplock_break,
+    query_directory,
+    query_info,
+    read,
+    session_setup,
+    set_info,
+    transform,
+    tree_connect,
+    tree_disconnect,
+    write,
 )  # fmt: skip
 
 G16 = "000102030405060708090a0b0c0d0e0f"
@@ -13,7 +34,7 @@ KEY = bytes(range(16, 32))
 KEY_HEX = KEY.hex()
 ID = FileId(1, 0xAABB)
 ID_HEX = "0100000000000000 bbaa000000000000"
-TIMES = dict(creation_time=1, last_access_time=2, last_write_time=3, change_time=4)
+TIMES = {"creation_time": 1, "last_access_time": 2, "last_write_time": 3, "change_time": 4}
 TIMES_HEX = "0100000000000000 0200000000000000 0300000000000000 0400000000000000"
 
 MESSAGES = [

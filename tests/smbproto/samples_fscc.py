@@ -11,7 +11,7 @@ def q(value: int) -> str:
     return value.to_bytes(8, "little", signed=value < 0).hex()
 
 
-TIMES = dict(creation_time=1, last_access_time=-1, last_write_time=-2, change_time=0)
+TIMES = {"creation_time": 1, "last_access_time": -1, "last_write_time": -2, "change_time": 0}
 TIMES_HEX = q(1) + q(-1) + q(-2) + q(0)
 
 STRUCTURES = [
