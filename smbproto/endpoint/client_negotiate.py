@@ -7,11 +7,11 @@ Info Response.
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 
 from smbproto import limits
 from smbproto.errors import ProtocolViolation, WireError
+from smbproto.fscc.fsctl import ValidateNegotiate, ValidateNegotiateInput
 from smbproto.security.encryption import CipherId
 from smbproto.security.signing import SigningAlgorithm
 from smbproto.smb2 import negotiate as wire
@@ -22,7 +22,6 @@ __all__ = ["ALL_DIALECTS", "ClientConfig", "Negotiated"]
 ALL_DIALECTS = (0x0202, 0x0210, 0x0300, 0x0302, 0x0311)
 SALT_BYTES = 32
 CAPABILITIES = wire.SMB2_GLOBAL_CAP_LEASING | wire.SMB2_GLOBAL_CAP_LARGE_MTU | wire.SMB2_GLOBAL_CAP_ENCRYPTION
-_VALIDATE = struct.Struct("<I16sHH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +84,12 @@ class ClientConfig:
 
     def validate_request(self) -> bytes:
         """[MS-SMB2] 2.2.31.4 VALIDATE_NEGOTIATE_INFO Request: what we sent in NEGOTIATE, once more."""
-        head = _VALIDATE.pack(self.capabilities, self.client_guid, self.security_mode, len(self.dialects))
-        return head + struct.pack(f"<{len(self.dialects)}H", *self.dialects)
+        return ValidateNegotiateInput(
+            capabilities=self.capabilities,
+            guid=self.client_guid,
+            security_mode=self.security_mode,
+            dialects=self.dialects,
+        ).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +154,17 @@ class Negotiated:
 
         Raises: ProtocolViolation: somebody between us changed the negotiation.
         """
-        if len(output) != _VALIDATE.size:
-            raise ProtocolViolation(f"VALIDATE_NEGOTIATE_INFO of {len(output)} bytes")
-        said = (self.capabilities, self.server_guid, self.security_mode, self.dialect)
-        if _VALIDATE.unpack(output) != said:
+        try:
+            heard = ValidateNegotiate.decode_untrusted(output)
+        except WireError as error:
+            raise ProtocolViolation(f"VALIDATE_NEGOTIATE_INFO is broken: {error}") from None
+        said = ValidateNegotiate(
+            capabilities=self.capabilities,
+            guid=self.server_guid,
+            security_mode=self.security_mode,
+            dialect=self.dialect,
+        )
+        if heard != said:
             raise ProtocolViolation("the negotiation was changed on its way: VALIDATE_NEGOTIATE_INFO differs")
 
 
