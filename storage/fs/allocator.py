@@ -38,7 +38,7 @@ _ANY_USED = bytes((0, 1, 0, 0)) + bytes(252)
 def pack(states: bytes | bytearray) -> bytes:
     """One bit a cluster, set if USED; lowest bit first."""
     used = numpy.frombuffer(states.translate(_ANY_USED), dtype=numpy.uint8)
-    return numpy.packbits(used, bitorder="little").tobytes()
+    return numpy.packbits(used, bitorder="little").tobytes().ljust(GROUP_CLUSTERS // 8, b"\0")
 
 
 def unpack(bitmap: bytes) -> bytearray:

@@ -68,7 +68,7 @@ class CatalogFileSystem(Ranges):
         label: str = "",
         security: bytes = b"",
         volume_id: bytes | None = None,
-    ) -> None:
+    ) -> Self:
         """Make a new, empty volume on two spaces; `security` is the root's descriptor. What they held is
         lost.
 
@@ -103,9 +103,10 @@ class CatalogFileSystem(Ranges):
         finally:
             connection.close()
             vfs.unregister()
-        await _write_queue(overlay, metadata)
+        await write_queue(overlay, metadata)
         await metadata.write(SpaceOffset(0), [layout.encode()])
         await metadata.flush()
+        return await cls.open(metadata, data, runtime)
 
     @classmethod
     async def open(cls, metadata: Space, data: Space, runtime: Runtime) -> Self:
@@ -191,7 +192,7 @@ class CatalogFileSystem(Ranges):
         self._touch(root, root.private)  # type: ignore[arg-type]
 
 
-async def _write_queue(overlay: Overlay, metadata: Space) -> None:
+async def write_queue(overlay: Overlay, metadata: Space) -> None:
     for _ in range(overlay.cut()):
         segment = overlay.segments[0]
         for offset, buffers in overlay.writes(segment):

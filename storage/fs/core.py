@@ -13,7 +13,7 @@ Node stays the only one of its id through any stretch of code that does not awai
 
 from __future__ import annotations
 
-from typing import Any, NoReturn, Unpack
+from typing import Any, NoReturn
 
 import apsw
 

@@ -19,7 +19,6 @@ Sources: storage/disk.py (a failed flush is final), docs/formats/catalog.md.
 from __future__ import annotations
 
 from collections import deque
-from typing import Unpack
 
 from storage.errors import StorageError
 from storage.fs import limits

@@ -46,8 +46,6 @@ DIRECTORY_LOAD_MAX: Final = 4096
 MISSES_BEFORE_LOAD: Final = 4
 """Single look-ups in a directory before it is read whole."""
 DESCRIPTORS_MAX: Final = 4096
-PAGE_ENTRIES_MAX: Final = 1024
-"""Entries of one paged query."""
 
 WRITE_NOW_MAX: Final = 16 << 20
 AHEAD_CLUSTERS_MAX: Final = 256

@@ -119,7 +119,7 @@ class Names(Drain):
     def entries(self, directory: Node, after: str | None, limit: int) -> list[Entry]:
         state: NodeState = directory.private  # type: ignore[assignment]
         if not state.complete and (state.misses >= _LARGE or not self._load_names(directory, state)):
-            return self._page(directory, after, min(limit, limits.PAGE_ENTRIES_MAX))
+            return self._page(directory, after, limit)
         order = state.order
         if order is None:
             order = state.order = sorted(state.names)
