@@ -43,6 +43,7 @@ from smbproto.smb2.header import (
 from smbproto.status import Status, StatusError
 from smbsrv.commands.cancel import cancel
 from smbsrv.commands.negotiate import answer_smb1
+from smbsrv.commands.payload import CREDIT_BYTES
 from smbsrv.fast import FAST
 from smbsrv.job import Job
 from smbsrv.request import Request
@@ -117,6 +118,9 @@ class Connection:
         self.has_session = False
         """Somebody has authenticated here."""
         self.is_receiving = False
+        self.may_read = True
+        """False while READs under way may still need much memory: the driver reads no further requests."""
+        self._reading_bytes = 0
         self.dialect = 0
         """0 until NEGOTIATE is answered."""
         self.client_guid = bytes(16)
@@ -144,7 +148,7 @@ class Connection:
         arena = self.arena
         self.is_receiving = True
         try:
-            while have - at >= LENGTH_BYTES and arena.end < FLUSH_BYTES and not self.is_closing:
+            while have - at >= LENGTH_BYTES and arena.end < FLUSH_BYTES and self.may_read and not self.is_closing:
                 end = at + LENGTH_BYTES + frame_length_untrusted(view, at, self.endpoint.frame_max_bytes)
                 if end > have:
                     break
@@ -349,9 +353,18 @@ class Connection:
         job.is_detached = True
         job.started_s = self.server.runtime.now()
         self.jobs[job] = None
+        self._count_reads(_read_bytes(job))
 
     def job_ended(self, job: Job) -> None:
-        self.jobs.pop(job, None)
+        """Its task is over. Idempotent."""
+        if job in self.jobs:
+            del self.jobs[job]
+            self._count_reads(-_read_bytes(job))
+        self.asynchronous.pop(job.async_id, None)
+
+    def _count_reads(self, change: int) -> None:
+        self._reading_bytes += change
+        self.may_read = self._reading_bytes <= self.server.limits.reading_bytes
 
     def new_async_id(self, job: Job) -> int:
         number, self._next_async_id = self._next_async_id, self._next_async_id + 1
@@ -381,6 +394,11 @@ class Connection:
                 ended.append(session)
         if ended:
             self.server.sessions_lost(ended)
+
+
+def _read_bytes(job: Job) -> int:
+    """What the answers to its READs may take, by the credits they cost."""
+    return sum(CREDIT_BYTES * (request.credit_charge or 1) for request in job.requests if request.command == Command.READ)
 
 
 def _check_style(requests: list[Request]) -> None:

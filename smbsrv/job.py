@@ -96,7 +96,7 @@ class Job:
             self.async_id = 0
         self.is_waiting = False
         self.index += 1
-        if self.index == len(self.requests):
+        if self.index == len(self.requests) or self.connection.is_closing:
             return None
         return execute(self.requests[self.index])
 

@@ -42,9 +42,10 @@ class Limits:
     """A connection without a session for this long is dropped."""
     partial_frame_s: float = 60.0
     """A frame that has begun must be there within this time."""
-    unsent_bytes: int = 16 << 20
-    """A connection that does not take its replies is not read any more past this, and dropped after `unsent_s`."""
+    reading_bytes: int = 64 << 20
+    """READs under way, by what they may bring: past this a connection's further requests wait in its socket."""
     unsent_s: float = 120.0
+    """A connection that takes no response for this long is dropped."""
     interim_s: float = 1.0
     """A request that takes longer gets STATUS_PENDING even if it only waits for a disk."""
 
@@ -52,7 +53,7 @@ class Limits:
         assert self.io_size_small_bytes <= self.io_size_max_bytes <= 8 << 20
         assert 1 <= self.credits_before_session <= self.credits_max <= 65535
         assert self.frame_before_session_bytes >= self.security_buffer_bytes + 4096
-        assert self.unsent_bytes >= self.io_size_max_bytes + 65536
+        assert self.reading_bytes >= self.io_size_max_bytes
         assert self.sessions_per_connection <= self.sessions
 
     @property

@@ -127,6 +127,7 @@ class Server:
         """Pipes of this server besides the RPC services, by lower-case name; the node adds its own."""
         self.create_guids: dict[tuple[bytes, bytes], Open] = {}
         """Opens by (ClientGuid, CreateGuid), those whose CREATE is not answered yet included ([MS-SMB2] 3.3.5.9.10)."""
+        self.is_stopping = False
         self.statistics = Statistics(started_filetime=runtime.filetime())
         self._volumes: list[object] = []
         self._next_open_id = 1
@@ -198,7 +199,9 @@ class Server:
             await self.close_open(open)
 
     def sessions_lost(self, sessions: list[Session]) -> None:
-        """Their last channel is gone: settle them in the background."""
+        """Their last channel is gone: settle them in the background. At the end `shut_down` does it."""
+        if self.is_stopping:
+            return
 
         async def settle() -> None:
             for session in sessions:
@@ -268,6 +271,13 @@ class Server:
         if open.tree is not None:
             open.tree.opens.pop(open.volatile_id, None)
         open.session = open.tree = None
+
+    async def shut_down(self) -> None:
+        """Close every open, kept ones too."""
+        for session in list(self.sessions.values()):
+            await self.end_session(session)
+        for open in list(self.opens.values()):
+            await self.close_open(open)
 
     # storage.volume.BreakSink
 

@@ -1,1 +1,1 @@
-"""What of smbproto touches the world: streams over TCP and memory, and the running of eager coroutines."""
+"""What touches the world, for both ends: transports, and the running of eager handlers."""

@@ -1,0 +1,103 @@
+"""Running jobs: inline as far as they go, the rest in a task. Shared by the pump and the stream driver.
+
+    run(job): handler inline --ends--> next one ... --> responses leave
+                             --detaches--> task: WAIT tells the client at once; CANCEL and a lost connection stop it
+
+A handler's bug is logged with its message and ends that connection, never the server.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+
+import trio
+
+from smbproto.endpoint.framing import Arena
+from smbproto.errors import ProtocolViolation
+from smbproto.io.eager import WAIT, on_wait, resume, run_inline
+from smbsrv.connection import ARENA_BYTES, Connection
+from smbsrv.job import Job, Work
+from smbsrv.request import Reply
+
+__all__ = ["JobRunner", "log_end"]
+
+log = logging.getLogger("sofs.smb")
+
+MESSAGE_LOGGED_BYTES = 96
+
+
+class JobRunner:
+    """Base of the drivers. `nursery` is where detached jobs go on."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.arena = Arena(ARENA_BYTES)
+        self.nursery = nursery
+        self.detached = 0
+
+    def run(self, job: Job) -> None:
+        work: Work | None = job.begin()
+        while work is not None:
+            kind, reply = run_inline(work)
+            if kind is None:
+                assert reply is not None
+                work = job.advance(reply)
+            elif kind is WAIT and not job.may_wait():
+                work.close()
+                work = job.advance(job.refused())
+            else:
+                job.connection.job_detached(job)
+                self.detached += 1
+                self.keep_memory(job)
+                self.nursery.start_soon(self._task, job, work)
+                if kind is WAIT:
+                    job.waits()
+                return
+        job.finish()
+
+    async def _task(self, job: Job, work: Work | None) -> None:
+        on_wait.set(job.waits)
+        try:
+            while work is not None:
+                reply: Reply | None = None
+                with trio.CancelScope() as scope:
+                    job.cancel = scope.cancel
+                    if job.connection.is_closing:
+                        scope.cancel()
+                    reply = await resume(work)
+                job.cancel = None
+                work = job.advance(job.cancelled() if reply is None else reply)
+            job.finish()
+        except Exception as error:
+            log_end(job.connection, error, job)
+            self.close(job.connection)
+        finally:
+            self.detached -= 1
+            job.connection.job_ended(job)
+            self.release_memory(job)
+
+    @abstractmethod
+    def keep_memory(self, job: Job) -> None:
+        """The job detached: the memory that its message lies in is its own until `release_memory`."""
+
+    @abstractmethod
+    def release_memory(self, job: Job) -> None: ...
+
+    @abstractmethod
+    def close(self, connection: Connection) -> None: ...
+
+
+def log_end(connection: Connection, error: Exception, job: Job | None = None) -> None:
+    """Why a connection is ended by us."""
+    statistics = connection.server.statistics
+    if isinstance(error, ProtocolViolation):
+        statistics.violations += 1
+        log.warning("violation connection=%d peer=%s: %s", connection.id, connection.peer, error)
+        return
+    statistics.bugs += 1
+    message = b""
+    if job is not None and job.index < len(job.requests):
+        message = bytes(job.current.message[:MESSAGE_LOGGED_BYTES])
+    log.error(
+        "bug connection=%d peer=%s message=%s", connection.id, connection.peer, message.hex(), exc_info=error
+    )
