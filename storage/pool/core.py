@@ -448,9 +448,9 @@ class PoolCore:
         errors = await gather(self._runtime, [one(member) for member in self.online()], "pool metadata")
         if any(errors) or not self._counts(acknowledged, voters):
             why = "; ".join(f"disk {m.number}: {m.failure}" for m in self.members.values() if m.failure)
+            votes = f"{len(acknowledged)} of its {len(self.voting)} voting disks"
             self.broken = (
-                f"pool {self.state.pool.name} stops: only {len(acknowledged)} of its {len(self.voting)} voting "
-                f"disks took a change of its metadata. {why}"
+                f"pool {self.state.pool.name} stops: only {votes} took a change of its metadata. {why}"
             )
             raise PoolUnavailable(self.broken)
         self.voting = voters

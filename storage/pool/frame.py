@@ -1,5 +1,4 @@
-"""The envelope of everything the pool writes about itself: label, metadata snapshot, metadata record, intent
-log.
+"""The envelope of what the pool writes about itself: label, metadata snapshot and record, intent log.
 
     0        8        12       16       24        28        32
     | magic  | version| length | epoch  | payload | header  | payload ... zeros up to a multiple of 4 KiB
@@ -7,7 +6,7 @@ log.
 
 Little endian. Both checksums are seeded with crc32c of the pool id (0 for labels), so that what an earlier
 pool left on a disk is never believed. A frame is written whole; a torn one fails its checksum. `epoch` orders
-frames of one kind. Source: docs/formats/pool-metadata.md. No I/O.
+frames of one kind. Source: docs/formats/label.md. No I/O.
 """
 
 from __future__ import annotations

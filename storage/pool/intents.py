@@ -1,5 +1,4 @@
-"""The write-intent log of one disk: the regions of its slabs where the copies of a mirror may differ after a
-power cut.
+"""The write-intent log of a disk: regions of its slabs where copies may differ after a power cut.
 
     slab 7:  |r0|r1|r2|..|r63|   a region is 4 MiB (slab/64 if that is more, the slab if that is less)
                  ^ in the log: durable on every disk that has a copy, before the first write goes in place

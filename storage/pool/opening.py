@@ -1,7 +1,6 @@
 """Finding a pool on a set of disks: labels, the newest metadata of a quorum, the promise of a new term.
 
-    labels -> one pool id -> metadata slots of each disk -> newest epoch -> enough voters? -> promise ->
-    `Opening`
+    labels -> one pool id -> metadata slots -> newest epoch -> enough voters? -> promise -> `Opening`
 
 A disk whose label or metadata cannot be believed counts as missing; if the pool has no quorum because of it,
 LabelCorrupt says which one. Awaits disks only. Raises: LabelCorrupt, PoolUnavailable.

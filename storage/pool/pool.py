@@ -1,12 +1,11 @@
 """A pool of disks and the spaces on it: create, open, close; what the file system and the command line use.
 
     Pool.create -> labels and an empty state on every disk -> open pool
-    Pool.open   -> find (labels, quorum, promise) -> reconcile what the intent logs name -> snapshot with the
-    new term
-                   -> intent logs empty -> resync of stale copies on disks that are back -> open pool
+    Pool.open   -> find (labels, quorum, promise) -> reconcile what the intent logs name
+                   -> snapshot with the new term -> intent logs empty -> resync of stale copies -> open pool
 
 Opening is idempotent: a power cut in the middle of it leaves the intent logs as they were.
-The engine is `storage/pool/core.py`. Awaits only ports. Source: docs/design-storage.md, docs/formats/.
+The engine is core.py. Awaits only ports. Source: docs/design-storage.md, docs/formats/.
 """
 
 from __future__ import annotations

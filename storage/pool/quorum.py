@@ -2,12 +2,12 @@
 
 Votes: one per disk whose state is OK in the newest metadata found; the server that has the pool open has one
 more while it runs. So
-    open:    more than half of the voters must be found (a lone half cannot know what the other half did
-    since); change:  acknowledged votes, plus the server's own, must be more than half of voters + 1, of the
-    old voters and of the new ones.
-Any set that opened a pool overlaps any set that accepted a change, so the newest epoch among those found is
-the newest that counts. A disk that fails while the pool runs loses its vote with the change that records its
-loss; that's how a pool can go down to its last disk step by step, and still open from that disk alone.
+    open:    more than half of the voters must be found (a lone half cannot know what the other did since);
+    change:  acknowledged votes, plus the server's own, must be more than half of voters + 1: of the voters
+             before the change and of those after it.
+Any set that opens a pool overlaps any set that accepted a change, so the newest epoch found is the newest
+that counts. A disk that fails while the pool runs loses its vote with the change that records its loss;
+that's how a pool can go down to its last disk step by step, and still open from that disk alone.
 
 Two openings: each first makes the disks promise a new term (in their labels), on more than half of the
 voters, before it writes metadata with that term in the upper half of the epoch. So a change which an
@@ -15,8 +15,8 @@ interrupted opening left on too few disks never wins over a later, complete one.
 
     epoch (u64) = term (u32) : change (u32)
 
-Source: docs/formats/pool-metadata.md; pool quorum of Storage Spaces (one vote a drive, one for the owner of
-the pool). No I/O.
+Source: docs/formats/pool-metadata.md; the pool quorum of Storage Spaces (one vote a drive, one for the owner
+of the pool). No I/O.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def require_open(name: str, state: PoolState, found: Collection[int], troubles: 
     )
     raise PoolUnavailable(
         f"pool {name} cannot be opened: {len(voting & set(found))} of its {len(voting)} disks are there, "
-        f"more than half are needed. Found: {there}. Missing: {gone}. Bring the missing disks back and try again."
+        f"more than half are needed. Found: {there}. Missing: {gone}. "
+        "Bring the missing disks back and try again."
     )
 
 

@@ -1,27 +1,24 @@
 """A space of equal copies: simple (one copy) and mirror (two or more), striped over columns.
 
-    read   map -> checksum page in memory? -> first reader, page cache -> verify            (inline:
-    `read_now`)
-           any "no" on the way -> `storage/space/slow.py`: wait, load, repair from the other copy
-    write  map -> region in the intent log? -> new checksums -> every writer -> page dirty   (inline:
-    `write_now`)
+    read   map -> checksum page in memory? -> first reader, page cache -> verify              (`read_now`)
+           any "no" on the way -> slow.py: wait, load, repair from the other copy
+    write  map -> region in the intent log? -> new checksums -> every writer -> page dirty    (`write_now`)
            any "no" -> slow.py: allocate the row, mark absent copies stale, log the region, wait for the disks
     flush  the pool: dirty checksum pages, then disks, then (if rows are new) the slab map
 
 Checksum pages change in memory only once the data is written to all writers; they reach the disk at a flush.
-In between a power cut leaves blocks that don't match: the intent log says where to look,
-storage/space/reconcile.py makes them match. Claims: an asynchronous write or repair claims its byte range;
-inline calls that overlap one say False, others wait. `fresh` writes have no privilege but one: they log a run
-of regions ahead, so that sequential allocation waits once per 16 regions (skipping the log altogether would
-leave blocks behind that fail their checksum after a power cut). Invariants: S1..S3 of slabset.py; never
-returns bytes that failed their checksum. Units: bytes. Owner: the loop's thread, but `read_blocking` (any
-thread; touches nothing). Source: docs/formats/slab.md.
+In between a power cut leaves blocks that don't match: the intent log says where to look, reconcile.py makes
+them match. Claims: an asynchronous write or repair claims its byte range; inline calls that overlap one say
+False, others wait. `fresh` writes have one privilege only: they log a run of regions ahead, so that
+sequential allocation waits once per 16 regions. (Skipping the log would leave blocks behind that fail their
+checksum after a power cut.) Invariants: S1..S3 of slabset.py; bytes that failed their checksum are never
+returned. Units: bytes. Owner: the loop's thread, except `read_blocking` (any thread; changes nothing).
+Source: docs/formats/slab.md.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
 
 from crc32c import crc32c
 
@@ -30,6 +27,17 @@ from storage.pool.intents import region_bytes
 from storage.pool.metadata import CopyRecord, SpaceState
 from storage.runtime import Event
 from storage.space import slow
+from storage.space.blocks import (
+    BLOCK_SHIFT,
+    EDGE,
+    PAGE_SHIFT,
+    ZEROS,
+    Buffers,
+    Claim,
+    edges,
+    one_view,
+    verify_mixed,
+)
 from storage.space.checksums import (
     GENERATION_STEP,
     MASK,
@@ -44,27 +52,10 @@ from storage.space.host import SpaceHost
 from storage.space.port import SpaceUsage
 from storage.space.resiliency import Provisioning
 from storage.space.slabset import SlabSet
-from storage.space.stripemap import PAGE_BLOCKS, PAGE_SPAN_BYTES, StripeMap
+from storage.space.stripemap import PAGE_BLOCKS, StripeMap
 from storage.units import BLOCK_BYTES, DiskOffset, SpaceOffset
 
-PAGE_SHIFT = PAGE_SPAN_BYTES.bit_length() - 1
-BLOCK_SHIFT = BLOCK_BYTES.bit_length() - 1
-EDGE = BLOCK_BYTES - 1
-ZEROS = bytes(PAGE_SPAN_BYTES)
 BLOCKING_ATTEMPTS_MAX = 8
-
-Buffers = Sequence[memoryview | bytes]
-
-
-class Claim:
-    """Bytes [start, end) of the space belong to one asynchronous operation until `done` is set."""
-
-    __slots__ = ("done", "end", "start")
-
-    def __init__(self, start: int, end: int, done: Event) -> None:
-        self.start = start
-        self.end = end
-        self.done = done
 
 
 class MirrorSpace:
@@ -392,47 +383,3 @@ class MirrorSpace:
         self.check_range(offset, length)
         if self.state.record.provisioning is Provisioning.THIN:
             await slow.trim(self, offset, length)
-
-
-def one_view(data: Buffers) -> memoryview:
-    if len(data) == 1:
-        only = data[0]
-        return only if type(only) is memoryview else memoryview(only)
-    return memoryview(b"".join(data))
-
-
-def edges(offset: int, length: int) -> list[tuple[int, int, int, int]]:
-    """Cut a byte range at its partial blocks: (block-aligned offset, bytes to skip there, begin, end in the
-    caller's buffer). At most three parts: a partial first block, whole blocks, a partial last block."""
-    parts: list[tuple[int, int, int, int]] = []
-    done = 0
-    skip = offset & EDGE
-    if skip and length:
-        done = min(BLOCK_BYTES - skip, length)
-        parts.append((offset - skip, skip, 0, done))
-    whole = (length - done) & ~EDGE
-    if whole:
-        parts.append((offset + done, 0, done, done + whole))
-        done += whole
-    if done < length:
-        parts.append((offset + done, 0, done, length))
-    return parts
-
-
-def verify_mixed(page: array[int], seed: int, index: int, view: memoryview) -> bool:
-    """As `verify`, where some blocks were never written: those become zeros in `view`."""
-    first = (index & (PAGE_BLOCKS - 1)) * 2
-    entries = page[first : first + len(view) // (BLOCK_BYTES // 2)]
-    if 0 not in entries[1::2]:
-        return False
-    for number in range(len(entries) // 2):
-        at = number * BLOCK_BYTES
-        crc, generation = entries[2 * number], entries[2 * number + 1]
-        if not generation:
-            view[at : at + BLOCK_BYTES] = ZEROS[:BLOCK_BYTES]
-        elif (
-            crc32c(view[at : at + BLOCK_BYTES], (seed + index + number + generation * GENERATION_STEP) & MASK)
-            != crc
-        ):
-            return False
-    return True

@@ -1,41 +1,30 @@
-"""Making copies equal again: after a power cut (intent log), on differing checksum pages, and after a disk
-was away (resync).
+"""Making whole copies equal again: after a power cut, and after a disk was away.
 
-For one block, with data d1..dn and entries e1..en of its copies (an entry may fit another copy's data: after
-a power cut the data of a write may have reached one disk and the checksum another):
-
-    candidates = {(d, e): crc(d) fits e}   -> the newest generation wins
-    no candidate, some entry "never written" -> never written (the content before the torn write: zeros)
-    no candidate, `adopt`                  -> the first suspect copy's content, with a new entry (sectors old
-    or new: a torn write) no candidate, not `adopt`              -> the newest entry stays, and reads of the
-    block say BlockCorrupt
-
-`adopt` only inside regions that the intent logs of all current copies' disks name: elsewhere a mismatch is rot, and
-adopting it would turn rot into data. Then every copy gets the winner's data and entry.
+    power cut:  regions in the intent logs -> blocks whose copies differ or fail their checksum -> settle.py
+    disk away:  stale copy, disk is back   -> pages differ? -> copy that granule of 64 KiB -> flush -> current
 
 Resync compares checksum pages instead of keeping a bitmap: the checksum area is the dirty-region map, exact
-and durable with the data. What differs is copied in granules of 64 KiB. Stale copies whose own intent log was
-not empty first lose their entries there (`forget_regions`), since their entries may be newer than their data.
-Source: docs/formats/intent-log.md. Awaits disks only.
+and durable with the data. A stale copy whose own disk had regions in its intent log first loses its entries
+there (`forget_regions`), since they may be newer than its data. Source: docs/formats/intent-log.md. Awaits
+disks only.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from storage.space import mirror, slow
+from storage.space import slow
+from storage.space.blocks import verify_mixed
 from storage.space.checksums import (
     PAGE_BYTES,
-    block_crc,
     entry,
-    is_newer,
     new_page,
-    next_generation,
     put,
     verify,
 )
+from storage.space.settle import read_at, settle_blocks, write_at
 from storage.space.slabset import Place, SlabSet
 from storage.space.stripemap import PAGE_BLOCKS, PAGE_SPAN_BYTES
 from storage.units import BLOCK_BYTES
@@ -45,64 +34,6 @@ if TYPE_CHECKING:
 
 GRANULE_BYTES: Final = 64 << 10
 _NOTHING: Final = array("I", (0, 0))
-
-
-async def settle_blocks(
-    space: MirrorSpace,
-    slabs: SlabSet,
-    number: int,
-    places: Sequence[Place],
-    pages: Sequence[array[int]],
-    blocks: Iterable[int],
-    adopt: bool,
-) -> array[int]:
-    """The merged page for the copies at `places`; their data is made equal. `blocks` are numbers within the
-    page. Raises: DiskFailed."""
-    merged = array("I", pages[0])
-    buffers = [memoryview(bytearray(BLOCK_BYTES)) for _ in places]
-    for block in blocks:
-        entries = [entry(page, block) for page in pages]
-        if not any(generation for _, generation in entries):
-            continue
-        index = number * PAGE_BLOCKS + block
-        at = index * BLOCK_BYTES
-        for place, buffer in zip(places, buffers, strict=True):
-            await slow.read_at(space, place, place.data + at, buffer)
-        winner, chosen = _pick(slabs.seed, index, entries, buffers, adopt)
-        put(merged, block, array("I", chosen))
-        if winner is None:
-            continue
-        for place, buffer in zip(places, buffers, strict=True):
-            if buffer != winner:
-                await slow.write_at(space, place, place.data + at, winner)
-                space.host.count_repair(place.number, 1)
-    return merged
-
-
-def _pick(
-    seed: int, index: int, entries: Sequence[tuple[int, int]], data: Sequence[memoryview], adopt: bool
-) -> tuple[memoryview | None, tuple[int, int]]:
-    """(content, entry) that all copies shall have; None as content: leave the data alone."""
-    best: tuple[memoryview, tuple[int, int]] | None = None
-    for crc, generation in dict.fromkeys(entries):
-        if not generation or (best is not None and not is_newer(generation, best[1][1])):
-            continue
-        for buffer in data:
-            if block_crc(buffer, seed, index, generation) == crc:
-                best = (buffer, (crc, generation))
-                break
-    if best is not None:
-        return best
-    newest = entries[0]
-    for one in entries:
-        if is_newer(one[1], newest[1]):
-            newest = one
-    if not adopt:
-        return None, newest
-    if not all(generation for _, generation in entries):
-        return None, (0, 0)
-    generation = next_generation(newest[1])
-    return data[0], (block_crc(data[0], seed, index, generation), generation)
 
 
 def region_pages(space: MirrorSpace, regions: int) -> Iterable[tuple[int, int, int]]:
@@ -124,7 +55,7 @@ async def settle_regions(space: MirrorSpace, slabs: SlabSet, regions: int) -> No
         pages = [new_page() for _ in places]
         for place, page in zip(places, pages, strict=True):
             where = place.checks + number * PAGE_BYTES
-            await slow.read_at(space, place, where, memoryview(page).cast("B"))
+            await read_at(space, place, where, memoryview(page).cast("B"))
         suspects: set[int] = set()
         for place, page in zip(places, pages, strict=True):
             if page == slow.EMPTY_PAGE and page == pages[0]:
@@ -135,8 +66,8 @@ async def settle_regions(space: MirrorSpace, slabs: SlabSet, regions: int) -> No
                     continue
                 view = scratch[: (end - begin) * BLOCK_BYTES]
                 index = number * PAGE_BLOCKS + begin
-                await slow.read_at(space, place, place.data + index * BLOCK_BYTES, view)
-                if not verify(page, slabs.seed, index, view) and not mirror.verify_mixed(
+                await read_at(space, place, place.data + index * BLOCK_BYTES, view)
+                if not verify(page, slabs.seed, index, view) and not verify_mixed(
                     page, slabs.seed, index, view
                 ):
                     suspects.update(range(begin, end))
@@ -149,7 +80,7 @@ async def settle_regions(space: MirrorSpace, slabs: SlabSet, regions: int) -> No
         for place, page in zip(places, pages, strict=True):
             if page != merged:
                 where = place.checks + number * PAGE_BYTES
-                await slow.write_at(space, place, where, memoryview(merged).cast("B"))
+                await write_at(space, place, where, memoryview(merged).cast("B"))
         slabs.pages.pop(number, None)
 
 
@@ -159,10 +90,10 @@ async def forget_regions(space: MirrorSpace, place: Place, regions: int) -> None
     for number, first, last in region_pages(space, regions):
         page = new_page()
         where = place.checks + number * PAGE_BYTES
-        await slow.read_at(space, place, where, memoryview(page).cast("B"))
+        await read_at(space, place, where, memoryview(page).cast("B"))
         for block in range(first, last):
             put(page, block, _NOTHING)
-        await slow.write_at(space, place, where, memoryview(page).cast("B"))
+        await write_at(space, place, where, memoryview(page).cast("B"))
 
 
 async def resync_set(space: MirrorSpace, slabs: SlabSet, target: Place) -> int:
@@ -189,7 +120,7 @@ async def _resync_page(space: MirrorSpace, slabs: SlabSet, number: int, span: in
     source = await slow.load_page(space, slabs, number)
     theirs = new_page()
     where = target.checks + number * PAGE_BYTES
-    await slow.read_at(space, target, where, memoryview(theirs).cast("B"))
+    await read_at(space, target, where, memoryview(theirs).cast("B"))
     if theirs == source:
         return 0
     copied = 0
@@ -203,7 +134,7 @@ async def _resync_page(space: MirrorSpace, slabs: SlabSet, number: int, span: in
         if any(ours[1::2]):
             copied += await _copy_granule(space, slabs, at, target)
     source = await slow.load_page(space, slabs, number)
-    await slow.write_at(space, target, where, memoryview(source).cast("B"))
+    await write_at(space, target, where, memoryview(source).cast("B"))
     return copied
 
 
@@ -213,5 +144,5 @@ async def _copy_granule(space: MirrorSpace, slabs: SlabSet, at: int, target: Pla
         part = buffer[begin : begin + space.map.unit_bytes]
         offset = space.map.unmap(slabs.row, slabs.column, at + begin)
         await slow.read_aligned(space, offset, part, is_claimed=True)
-    await slow.write_at(space, target, target.data + at, buffer)
+    await write_at(space, target, target.data + at, buffer)
     return GRANULE_BYTES

@@ -1,14 +1,13 @@
 """What a mirror space does when an inline call says no: wait, allocate, load checksums, repair.
 
-    read   unclaimed? -> page (loaded, merged if the copies differ) -> data (waiting) -> verify -> claim and
-    repair write  claim -> partial edge blocks read -> row allocated -> region ready -> inline try -> all
-    writers, side by side trim   claim the row -> whole row: release; else entries to "never written", and
-    release when nothing else is left
+    read   unclaimed? -> page (merged if the copies differ) -> data (waiting) -> verify -> claim and repair
+    write  claim -> partial edge blocks read -> row allocated -> region ready -> inline try -> all writers
+    trim   claim the row -> whole row: release; else entries to "never written"; release if nothing is left
 
 Repair: the first copy that passes its checksum is the answer; the ones that failed before it are rewritten
 with it. All functions await only the disks and the runtime they are given. Cancelling leaves at most a block
-whose copies differ from its checksum, as a power cut would; the region is in the intent log and the next read
-repairs it from the other copy.
+that doesn't fit its checksum on some copy, as a power cut would; its region is in the intent log, and the
+next read repairs it.
 """
 
 from __future__ import annotations
@@ -19,14 +18,16 @@ from typing import TYPE_CHECKING
 
 from storage.errors import BlockCorrupt, DiskFailed, SlabLost, StorageError
 from storage.pool.batcher import gather
-from storage.space import mirror, reconcile
+from storage.space import blocks
+from storage.space.blocks import Claim
 from storage.space.checksums import PAGE_BYTES, block_crc, entry, new_page, put, stamp, verify
+from storage.space.settle import read_at, settle_blocks, write_at
 from storage.space.slabset import Place, SlabSet
 from storage.space.stripemap import PAGE_BLOCKS, PAGE_SPAN_BYTES
 from storage.units import BLOCK_BYTES, DiskOffset, SpaceOffset
 
 if TYPE_CHECKING:
-    from storage.space.mirror import Claim, MirrorSpace
+    from storage.space.mirror import MirrorSpace
 
 ATTEMPTS_MAX = 1000
 """Each attempt ends because a disk failed or a region was dropped again; this many in a row is a bug."""
@@ -38,7 +39,7 @@ async def acquire(space: MirrorSpace, start: int, end: int) -> Claim:
     await unclaimed(space, start, end)
     if space.is_deleted:
         raise StorageError(f"space {space.name} was deleted")
-    claim = mirror.Claim(start, end, space.host.runtime.event())
+    claim = Claim(start, end, space.host.runtime.event())
     space.claims.append(claim)
     return claim
 
@@ -62,12 +63,12 @@ async def unclaimed(space: MirrorSpace, start: int, end: int) -> None:
 
 
 async def read(space: MirrorSpace, offset: SpaceOffset, into: memoryview) -> None:
-    start, end = offset & ~mirror.EDGE, (offset + len(into) + mirror.EDGE) & ~mirror.EDGE
+    start, end = offset & ~blocks.EDGE, (offset + len(into) + blocks.EDGE) & ~blocks.EDGE
     await unclaimed(space, start, end)
     if space.read_now(offset, into):
         return
-    for block, skip, begin, finish in mirror.edges(offset, len(into)):
-        if not skip and finish - begin & mirror.EDGE == 0:
+    for block, skip, begin, finish in blocks.edges(offset, len(into)):
+        if not skip and finish - begin & blocks.EDGE == 0:
             await read_aligned(space, block, into[begin:finish], is_claimed=False)
         else:
             buffer = memoryview(bytearray(BLOCK_BYTES))
@@ -82,7 +83,7 @@ async def read_aligned(space: MirrorSpace, offset: int, into: memoryview, is_cla
         view = into[done : done + run]
         sets = space.row(row)
         if sets is None:
-            view[:] = mirror.ZEROS[: len(view)]
+            view[:] = blocks.ZEROS[: len(view)]
         else:
             await _read_run(space, offset + done, sets[column], at, view, is_claimed)
         done += len(view)
@@ -94,7 +95,7 @@ async def _read_run(
     number, index = at // PAGE_SPAN_BYTES, at // BLOCK_BYTES
     for _ in range(ATTEMPTS_MAX):
         if slabs.is_dead:
-            view[:] = mirror.ZEROS[: len(view)]
+            view[:] = blocks.ZEROS[: len(view)]
             return
         page = await load_page(space, slabs, number)
         place = first_reader(space, slabs)
@@ -106,7 +107,7 @@ async def _read_run(
             space.host.disk_failed(place.number, error)
             continue
         page = slabs.pages.get(number, page)
-        if verify(page, slabs.seed, index, view) or mirror.verify_mixed(page, slabs.seed, index, view):
+        if verify(page, slabs.seed, index, view) or blocks.verify_mixed(page, slabs.seed, index, view):
             return
         if is_claimed:
             await _repair_run(space, slabs, at, view)
@@ -161,7 +162,7 @@ async def _read_page(space: MirrorSpace, slabs: SlabSet, number: int) -> array[i
             if all(page == pages[0] for page in pages):
                 return pages[0]
             blocks = [i for i in range(PAGE_BLOCKS) if len({entry(page, i) for page in pages}) > 1]
-            merged = await reconcile.settle_blocks(space, slabs, number, places, pages, blocks, adopt=False)
+            merged = await settle_blocks(space, slabs, number, places, pages, blocks, adopt=False)
             for place, page in zip(places, pages, strict=True):
                 if page != merged:
                     await write_at(
@@ -170,25 +171,6 @@ async def _read_page(space: MirrorSpace, slabs: SlabSet, number: int) -> array[i
             return merged
         except DiskFailed:
             continue
-
-
-async def read_at(space: MirrorSpace, place: Place, offset: int, into: memoryview) -> None:
-    """One disk read; a failure is told to the pool and raised."""
-    try:
-        if not place.disk.read_now(DiskOffset(offset), (into,)):
-            await place.disk.read(DiskOffset(offset), (into,))
-    except DiskFailed as error:
-        space.host.disk_failed(place.number, error)
-        raise
-
-
-async def write_at(space: MirrorSpace, place: Place, offset: int, data: memoryview) -> None:
-    try:
-        if not place.disk.write_now(DiskOffset(offset), (data,)):
-            await place.disk.write(DiskOffset(offset), (data,))
-    except DiskFailed as error:
-        space.host.disk_failed(place.number, error)
-        raise
 
 
 async def _repair_run(space: MirrorSpace, slabs: SlabSet, at: int, view: memoryview) -> None:
@@ -203,7 +185,7 @@ async def _repair_block(space: MirrorSpace, slabs: SlabSet, at: int, view: memor
     page = await load_page(space, slabs, at // PAGE_SPAN_BYTES)
     crc, generation = entry(page, index)
     if not generation:
-        view[:] = mirror.ZEROS[:BLOCK_BYTES]
+        view[:] = blocks.ZEROS[:BLOCK_BYTES]
         return
     bad: list[Place] = []
     first_reader(space, slabs)
@@ -233,12 +215,12 @@ async def _repair_block(space: MirrorSpace, slabs: SlabSet, at: int, view: memor
 
 
 async def write(space: MirrorSpace, offset: SpaceOffset, view: memoryview, fresh: bool) -> None:
-    start, end = offset & ~mirror.EDGE, (offset + len(view) + mirror.EDGE) & ~mirror.EDGE
+    start, end = offset & ~blocks.EDGE, (offset + len(view) + blocks.EDGE) & ~blocks.EDGE
     claim = await acquire(space, start, end)
     try:
-        for block, skip, begin, finish in mirror.edges(offset, len(view)):
+        for block, skip, begin, finish in blocks.edges(offset, len(view)):
             part = view[begin:finish]
-            if skip or len(part) & mirror.EDGE:
+            if skip or len(part) & blocks.EDGE:
                 buffer = memoryview(bytearray(BLOCK_BYTES))
                 await read_aligned(space, block, buffer, is_claimed=True)
                 buffer[skip : skip + len(part)] = part
@@ -348,8 +330,8 @@ async def trim(space: MirrorSpace, offset: int, length: int) -> None:
 
 async def _trim_part(space: MirrorSpace, sets: list[SlabSet], low: int, high: int) -> bool:
     """Make the whole blocks of the range "never written". True if nothing written is left in the row."""
-    at = (low + mirror.EDGE) & ~mirror.EDGE
-    high &= ~mirror.EDGE
+    at = (low + blocks.EDGE) & ~blocks.EDGE
+    high &= ~blocks.EDGE
     while at < high:
         _, column, slab_offset, run = space.place_of(at)
         run = min(run, high - at)

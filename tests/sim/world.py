@@ -1,7 +1,7 @@
 """Simulated disks that lose power together, and a dumb model of what a space may read as afterwards.
 
-The model keeps, per 512-byte sector, every content that a read may return: exactly one while the power is on; after a power cut any of
-those written since the last completed flush, or the one before.
+The model keeps, per 512-byte sector, every content that a read may return: exactly one while the power is on;
+after a power cut any of those written since the last completed flush, or the one before.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ ZERO: Final = bytes(SECTOR_BYTES)
 
 
 class World:
-    """Some disks and a runtime. `cut_at` stops everything before that disk operation (write, flush or trim) number."""
+    """Some disks and a runtime. `cut_at` stops everything before that disk operation (write, flush or trim)
+    number."""
 
-    def __init__(self, sizes: list[int], seed: int = 1, blocks: bool = False, is_random: bool = False) -> None:
+    def __init__(
+        self, sizes: list[int], seed: int = 1, blocks: bool = False, is_random: bool = False
+    ) -> None:
         self.rng = random.Random(seed)
         self.runtime = InlineRuntime(seed, self.rng if is_random else None)
-        self.disks = [
-            SimDisk(f"d{number}", size, self.runtime, blocks) for number, size in enumerate(sizes)
-        ]
+        self.disks = [SimDisk(f"d{number}", size, self.runtime, blocks) for number, size in enumerate(sizes)]
         self.operations = 0
         self.cut_at: int | None = None
         self.listen()
@@ -95,7 +96,9 @@ class Model:
         for sector in range(len(self.now) // SECTOR_BYTES):
             found = bytes(content[sector * SECTOR_BYTES : (sector + 1) * SECTOR_BYTES])
             allowed = self.may_be.get(sector, set()) | {self._sector(sector)}
-            assert found in allowed, f"sector {sector} is neither old nor new ({len(allowed)} contents allowed)"
+            assert found in allowed, (
+                f"sector {sector} is neither old nor new ({len(allowed)} contents allowed)"
+            )
         self.now[:] = content
         self.may_be.clear()
 
@@ -134,7 +137,9 @@ async def check_copies(space: MirrorSpace) -> int:
     return looked
 
 
-async def open_space(world: World, name: str, without: Callable[[SimDisk], bool] | None = None) -> tuple[Pool, MirrorSpace]:
+async def open_space(
+    world: World, name: str, without: Callable[[SimDisk], bool] | None = None
+) -> tuple[Pool, MirrorSpace]:
     disks = [disk for disk in world.disks if without is None or not without(disk)]
     pool = await Pool.open(disks, world.runtime)
     space = pool.space(name)

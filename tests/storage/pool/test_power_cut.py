@@ -1,7 +1,8 @@
 """Power cuts at every disk operation of short workloads, and at random ones of random workloads.
 
-storage/space/port.py: "After a power cut a block that was written since the last flush reads as its old or its new content (512-byte
-sectors may be mixed), the same from every copy; every other block reads as it was. Never an error for that reason, never other bytes."
+storage/space/port.py: "After a power cut a block that was written since the last flush reads as its old or
+its new content (512-byte sectors may be mixed), the same from every copy; every other block reads as it was.
+Never an error for that reason, never other bytes."
 """
 
 from __future__ import annotations
@@ -74,7 +75,9 @@ async def prepare(world: World, resiliency: str, columns: int) -> None:
     await pool.close()
 
 
-def make(resiliency: str, columns: int, seed: int = 1, blocks: bool = False, is_random: bool = False) -> World:
+def make(
+    resiliency: str, columns: int, seed: int = 1, blocks: bool = False, is_random: bool = False
+) -> World:
     world = World([600 << 10] * 4, seed, blocks, is_random)
     world.runtime.run(prepare(world, resiliency, columns))
     world.restore(world.images())

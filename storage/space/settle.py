@@ -1,0 +1,106 @@
+"""Making the copies of single blocks equal: which data and which entry are the right ones.
+
+With data d1..dn and entries e1..en of a block's copies (an entry may fit another copy's data: after a power
+cut the data of a write may have reached one disk and its checksum another):
+
+    candidates = {(d, e): crc(d) fits e}      -> the newest generation wins
+    none, some entry says "never written"     -> never written: the content before the torn write, zeros
+    none, `adopt`                             -> the first copy's content, with a new entry: a torn write
+    none, not `adopt`                         -> the newest entry stays; reads of the block say BlockCorrupt
+
+`adopt` only inside regions that the intent logs of all current copies' disks name: elsewhere a mismatch is
+rot, and adopting it would turn rot into data. Then every copy gets the winner's data; the caller writes the
+merged page. Source: docs/formats/intent-log.md. Awaits disks only. Raises: DiskFailed (told to the pool).
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from storage.errors import DiskFailed
+from storage.space.checksums import block_crc, entry, is_newer, next_generation, put
+from storage.space.slabset import Place, SlabSet
+from storage.space.stripemap import PAGE_BLOCKS
+from storage.units import BLOCK_BYTES, DiskOffset
+
+if TYPE_CHECKING:
+    from storage.space.mirror import MirrorSpace
+
+
+async def read_at(space: MirrorSpace, place: Place, offset: int, into: memoryview) -> None:
+    """One disk read; a failure is told to the pool and raised."""
+    try:
+        if not place.disk.read_now(DiskOffset(offset), (into,)):
+            await place.disk.read(DiskOffset(offset), (into,))
+    except DiskFailed as error:
+        space.host.disk_failed(place.number, error)
+        raise
+
+
+async def write_at(space: MirrorSpace, place: Place, offset: int, data: memoryview) -> None:
+    try:
+        if not place.disk.write_now(DiskOffset(offset), (data,)):
+            await place.disk.write(DiskOffset(offset), (data,))
+    except DiskFailed as error:
+        space.host.disk_failed(place.number, error)
+        raise
+
+
+async def settle_blocks(
+    space: MirrorSpace,
+    slabs: SlabSet,
+    number: int,
+    places: Sequence[Place],
+    pages: Sequence[array[int]],
+    blocks: Iterable[int],
+    adopt: bool,
+) -> array[int]:
+    """The merged page for the copies at `places`; their data is made equal. `blocks` are numbers within the
+    page. Raises: DiskFailed."""
+    merged = array("I", pages[0])
+    buffers = [memoryview(bytearray(BLOCK_BYTES)) for _ in places]
+    for block in blocks:
+        entries = [entry(page, block) for page in pages]
+        if not any(generation for _, generation in entries):
+            continue
+        index = number * PAGE_BLOCKS + block
+        at = index * BLOCK_BYTES
+        for place, buffer in zip(places, buffers, strict=True):
+            await read_at(space, place, place.data + at, buffer)
+        winner, chosen = _pick(slabs.seed, index, entries, buffers, adopt)
+        put(merged, block, array("I", chosen))
+        if winner is None:
+            continue
+        for place, buffer in zip(places, buffers, strict=True):
+            if buffer != winner:
+                await write_at(space, place, place.data + at, winner)
+                space.host.count_repair(place.number, 1)
+    return merged
+
+
+def _pick(
+    seed: int, index: int, entries: Sequence[tuple[int, int]], data: Sequence[memoryview], adopt: bool
+) -> tuple[memoryview | None, tuple[int, int]]:
+    """(content, entry) that all copies shall have; None as content: leave the data alone."""
+    best: tuple[memoryview, tuple[int, int]] | None = None
+    for crc, generation in dict.fromkeys(entries):
+        if not generation or (best is not None and not is_newer(generation, best[1][1])):
+            continue
+        for buffer in data:
+            if block_crc(buffer, seed, index, generation) == crc:
+                best = (buffer, (crc, generation))
+                break
+    if best is not None:
+        return best
+    newest = entries[0]
+    for one in entries:
+        if is_newer(one[1], newest[1]):
+            newest = one
+    if not adopt:
+        return None, newest
+    if not all(generation for _, generation in entries):
+        return None, (0, 0)
+    generation = next_generation(newest[1])
+    return data[0], (block_crc(data[0], seed, index, generation), generation)
