@@ -4,6 +4,8 @@ SEEDS ?= 50
 FUZZ_SECONDS ?= 60
 JOBS ?= 4
 PORT ?= 4450
+TORTURE ?= 4.17
+SERVER ?= pool
 CI_LIMIT = 55m
 
 .PHONY: help up test setup lint types unit interop torture bench simulate fuzz clean
@@ -12,7 +14,7 @@ help:
 	@echo 'make up        a demo pool, volume and share, served in the foreground (Ctrl-C ends it)'
 	@echo 'make test      everything: lint, types, unit, interop'
 	@echo 'make lint | types | unit | interop     one part of it'
-	@echo 'make torture   every smb2.* test of smbtorture, compared with what is expected'
+	@echo 'make torture   every smb2.* test of smbtorture, compared with what is expected (TORTURE=4.22 SERVER=serve)'
 	@echo 'make bench     speed, beside smbd and impacket'
 	@echo 'make simulate SEEDS=1000    seeded simulation'
 	@echo 'make fuzz FUZZ_SECONDS=600  mutated requests against a running server'
@@ -46,7 +48,7 @@ interop: setup
 	$(PY) -m pytest interop -q
 
 torture: setup
-	$(PY) -m interop.torture --jobs $(JOBS)
+	$(PY) -m interop.torture --jobs $(JOBS) --version $(TORTURE) --server $(SERVER)
 
 bench: setup
 	$(PY) -m bench
