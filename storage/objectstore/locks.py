@@ -65,6 +65,11 @@ def _overlaps(held: Lock, offset: int, end: int) -> bool:
     return held.offset < end and offset < held.end
 
 
+def _covers(held: Lock, offset: int, end: int) -> bool:
+    """Some byte of [offset, end) is in it; a zero-length lock holds none."""
+    return held.offset < end and offset < held.end and held.offset != held.end
+
+
 class LockTable:
     """All locks of a stream. An owner is compared by identity."""
 
@@ -154,7 +159,7 @@ class LockTable:
         """Another's exclusive lock is in the way."""
         end = offset + length
         return any(
-            held.exclusive and held.owner is not owner and held.offset < end and offset < held.end
+            held.exclusive and held.owner is not owner and _covers(held, offset, end)
             for held in self.held
             if length
         )
@@ -163,7 +168,7 @@ class LockTable:
         """Another's exclusive lock, or anyone's shared lock, is in the way."""
         end = offset + length
         return any(
-            (held.owner is not owner or not held.exclusive) and held.offset < end and offset < held.end
+            (held.owner is not owner or not held.exclusive) and _covers(held, offset, end)
             for held in self.held
             if length
         )
