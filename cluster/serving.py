@@ -112,10 +112,6 @@ class Serving:
         assert session.token is not None
         return AdminPipe(self._node, session.token)
 
-    async def run(self, task_status: TaskStatus) -> None:
-        """Serve until cancelled."""
-        await serve_node(self, task_status)
-
 
 def server_config(node: Node) -> ServerConfig:
     """Raises: ConfigError."""

@@ -20,6 +20,7 @@ from cluster.accounts import Accounts
 from cluster.config import NodeConfig, ShareConfig
 from cluster.io.command import ADMIN_FILE, RUN_FILE
 from cluster.io.disks import create_disk
+from cluster.io.listening import serve_node
 from cluster.io.runtime import TrioRuntime
 from cluster.io.state import StateDirectory
 from cluster.node import NODE_FILE, SHARES_FILE, Node
@@ -69,7 +70,7 @@ async def _until_signal(ready: Callable[[], None], node: Node) -> None:
     """Serve until SIGINT or SIGTERM."""
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
-            await nursery.start(node.serving.run)
+            await nursery.start(serve_node, node)
             ready()
             async for _ in signals:
                 break

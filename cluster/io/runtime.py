@@ -1,10 +1,14 @@
-"""`storage.runtime.Runtime` on Trio: the real clock, the system's entropy, tasks of a nursery, a small pool of threads.
+"""`storage.runtime.Runtime` on Trio: the real clock, the system's entropy, tasks of a nursery, a small pool
+of threads.
 
-What waits detaches first (`smbproto/io/eager.py`), so that a request handler which the server runs inline moves to a task.
+What waits detaches first (`smbproto/io/eager.py`), so that a request handler which the server runs inline
+moves to a task.
 
-    blocking():  task --SimpleQueue--> thread --deque--> run_sync_soon(drain), once for all that is done --> task
+    blocking():  task --SimpleQueue--> thread --deque--> run_sync_soon(drain), once for all that is done -->
+    task
 
-Threads are daemons, made as they are needed, at most `threads_max`: about 35 us a call, where `trio.to_thread` takes 100.
+Threads are daemons, made as they are needed, at most `threads_max`: about 35 us a call, where
+`trio.to_thread` takes 100.
 """
 
 from __future__ import annotations
