@@ -194,7 +194,7 @@ class CopyChunkInput(Message):
     source_key: Annotated[bytes, Fixed("24s", "bytes")]
     chunks: Annotated[
         tuple[CopyChunk, ...],
-        Counted("I", _rows(_CHUNK, CopyChunk, 2 * limits.COPYCHUNKS_MAX), unit=_CHUNK.size),
+        Counted("I", _rows(_CHUNK, CopyChunk, limits.COPYCHUNKS_READ_MAX), unit=_CHUNK.size),
     ]
     reserved: ClassVar[reserved4]
 
