@@ -61,7 +61,7 @@ REPARSE_BUFFER_BYTES_MAX: Final = 16384
 
 # [MS-SMB2] 3.3.3 Initialization: ServerSideCopyMaxNumberofChunks, MaxChunkSize, MaxDataSize
 COPYCHUNKS_MAX: Final = 256
-COPYCHUNKS_READ_MAX: Final = 16 * COPYCHUNKS_MAX  # more than allowed are read, so that the answer can name the limits
+COPYCHUNKS_READ_MAX: Final = 16 * COPYCHUNKS_MAX  # read, so that the answer can name the limits
 COPYCHUNK_BYTES_MAX: Final = 1024 * 1024
 COPYCHUNK_TOTAL_BYTES_MAX: Final = 16 * 1024 * 1024
 
