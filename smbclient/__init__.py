@@ -12,22 +12,31 @@ Source: [MS-SMB2] 3.2 Client Details.
 """
 
 from smbclient.file import File
+from smbclient.io.blocking import BlockingFile, BlockingSession, BlockingTree, connect_blocking
 from smbclient.io.connect import connect
 from smbclient.names import Location
+from smbclient.path import SmbPath
 from smbclient.session import Session
 from smbclient.stat import DirEntry, StatResult, VolumeStat
 from smbclient.tree import Tree
+from smbclient.watch import Change
 from smbproto.status import Status, StatusError
 
 __all__ = [
+    "BlockingFile",
+    "BlockingSession",
+    "BlockingTree",
+    "Change",
     "DirEntry",
     "File",
     "Location",
     "Session",
+    "SmbPath",
     "StatResult",
     "Status",
     "StatusError",
     "Tree",
     "VolumeStat",
     "connect",
+    "connect_blocking",
 ]

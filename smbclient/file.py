@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from types import TracebackType
 
-from smbclient.pipeline import DEPTH, Target, read_chunks, write_chunks
+from smbclient.pipeline import DEPTH, Progress, Source, Target, read_chunks, write_chunks
 from smbclient.stat import StatResult
 from smbclient.tree import INFO_BYTES, Tree
 from smbproto import fscc
@@ -120,9 +120,22 @@ class File:
 
     async def write_at(self, offset: int, data: Buffer, *, depth: int = DEPTH) -> int:
         """Write all of it. Raises: StatusError; some of it may be written then."""
-        count = await write_chunks(self._target, offset, data, depth=depth)
-        self._size = max(self._size, offset + count)
-        return count
+        view = memoryview(data).cast("B")
+        await self.write_from(offset, len(view), lambda at, size: view[at : at + size], depth=depth)
+        return len(view)
+
+    async def write_from(
+        self,
+        offset: int,
+        total: int,
+        source: Source,
+        *,
+        depth: int = DEPTH,
+        progress: Progress | None = None,
+    ) -> None:
+        """Write `total` bytes, which `source(at, size)` gives as they are wanted; `at` begins at 0."""
+        await write_chunks(self._target, offset, total, source, depth=depth, progress=progress)
+        self._size = max(self._size, offset + total)
 
     async def flush(self) -> None:
         """Return when what was written is on stable storage."""

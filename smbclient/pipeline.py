@@ -10,7 +10,8 @@ Requests Writing to a File or Named Pipe; 3.2.4.1.5 Sending Multi-Credit Request
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import TypeAlias
 
 from smbclient.errors import error_of
 from smbclient.port import Channel, Reply
@@ -22,7 +23,10 @@ from smbproto.smb2.read import READ_REQUEST, ReadResponse
 from smbproto.smb2.write import WRITE_REQUEST, WriteResponse
 from smbproto.status import Status, StatusError
 
-__all__ = ["Target", "read_chunks", "write_chunks"]
+__all__ = ["Progress", "Source", "Target", "read_chunks", "write_chunks"]
+
+Source: TypeAlias = Callable[[int, int], Buffer]
+Progress: TypeAlias = Callable[[int], None]
 
 CHUNK_BYTES = 1 << 20
 DEPTH = 8
@@ -111,25 +115,38 @@ async def _read_answer(target: Target, offset: int, reply: Reply) -> memoryview:
     return memoryview(ReadResponse.decode_untrusted(message).data)
 
 
-async def write_chunks(target: Target, offset: int, data: Buffer, *, depth: int = DEPTH) -> int:
-    """Write all of `data`; how many bytes it was. Raises: StatusError; some of it may be written then."""
-    view, ceiling = memoryview(data), target.channel.negotiated.write_max_bytes
+async def write_chunks(
+    target: Target,
+    offset: int,
+    total: int,
+    source: Source,
+    *,
+    depth: int = DEPTH,
+    progress: Progress | None = None,
+) -> None:
+    """Write `total` bytes at `offset`; `source(at, size)` gives the bytes, `at` counts from 0.
+
+    `progress` hears how many bytes were acknowledged. Raises: StatusError; some of it may be written then.
+    """
+    ceiling = target.channel.negotiated.write_max_bytes
     flight: deque[tuple[int, int, Reply]] = deque()
-    done, total = 0, len(view)
+    at = 0
     try:
-        while done < total or flight:
-            while done < total and len(flight) < depth:
-                size = target.chunk_bytes(total - done, ceiling, alone=not flight)
+        while at < total or flight:
+            while at < total and len(flight) < depth:
+                size = target.chunk_bytes(total - at, ceiling, alone=not flight)
                 if not size:
                     break
-                reply = await target.submit_write(offset + done, view[done : done + size])
-                flight.append((offset + done, size, reply))
-                done += size
+                data = source(at, size)
+                assert len(data) == size
+                flight.append((offset + at, size, await target.submit_write(offset + at, data)))
+                at += size
             start, size, reply = flight.popleft()
             await write_answer(target, start, size, reply)
+            if progress is not None:
+                progress(size)
     finally:
         _abandon(flight)
-    return total
 
 
 async def write_answer(target: Target, offset: int, size: int, reply: Reply) -> None:

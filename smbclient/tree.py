@@ -47,6 +47,7 @@ from smbproto.status import Status, StatusError, StoppedOnSymlink
 
 if TYPE_CHECKING:
     from smbclient.file import File
+    from smbclient.watch import Change
 
 __all__ = ["Tree"]
 
@@ -340,6 +341,41 @@ class Tree:
                 await self.rmdir(entry.path)
             if directory == normalize(path) and directory:
                 await self.rmdir(directory)
+
+    # Links
+
+    async def symlink(self, target: str, path: str, *, directory: bool = False) -> None:
+        """Make `path` a symbolic link to `target`: relative to it, or absolute as a Windows machine sees it.
+
+        `directory`: what it leads to is one; Windows wants to know.
+        """
+        from smbclient.links import make_symlink
+
+        await make_symlink(self, target, path, directory=directory)
+
+    async def readlink(self, path: str) -> str:
+        """Where a symbolic link leads, with slashes. Raises: StatusError NOT_A_REPARSE_POINT."""
+        from smbclient.links import read_link
+
+        return await read_link(self, path)
+
+    # Copying and watching
+
+    async def copyfile(self, source: str, target: str, *, replace: bool = True) -> int:
+        """Copy within the share; the server does it, if it can. How many bytes it was."""
+        from smbclient.copy import copy_data
+
+        async with (
+            await self.open(source, "rb") as reader,
+            await self.open(target, "wb+" if replace else "xb+") as writer,
+        ):
+            return await copy_data(reader, writer)
+
+    def watch(self, path: str = "", *, recursive: bool = False) -> AsyncIterator[list[Change]]:
+        """What changes in the directory, as it happens, until the iteration is given up."""
+        from smbclient.watch import watch
+
+        return watch(self, path, recursive=recursive)
 
     # Changing
 
