@@ -29,7 +29,7 @@ log = logging.getLogger("sofs.process")
 
 ADMIN_USER = "sofs-admin"
 DEMO_USER = "demo"
-DEMO_PASSWORD_FILE = "password"
+DEMO_PASSWORD_FILE = "demo-password"
 DEMO_DISKS = 6
 DEMO_DISK_BYTES = 4 << 30
 DEMO_SLAB_BYTES = 16 << 20
