@@ -6,15 +6,18 @@
 
 A caller returns once a run that *began after its call* has ended; callers that arrive during a run share the
 next one. The run is a task of its own, so a cancelled caller doesn't stop it. Also `gather`: several awaits
-side by side. Only the Runtime port is used.
+side by side, and `detached`: one that a cancelled caller doesn't stop. Only the Runtime port is used.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from storage.errors import StorageError
 from storage.runtime import Event, Runtime
+
+T = TypeVar("T")
 
 
 class _Run:
@@ -60,6 +63,26 @@ class Batcher:
                 run.error = error
             run.done.set()
         self._is_active = False
+
+
+async def detached(runtime: Runtime, work: Callable[[], Awaitable[T]], name: str) -> T:
+    """Run `work` in a task of its own: it goes on to its end even if the caller is cancelled meanwhile."""
+    done = runtime.event()
+    outcome: list[T] = []
+    trouble: list[Exception] = []
+
+    async def task() -> None:
+        try:
+            outcome.append(await work())
+        except Exception as error:  # raised again below
+            trouble.append(error)
+        done.set()
+
+    runtime.spawn(task, name)
+    await done.wait()
+    if trouble:
+        raise trouble[0]
+    return outcome[0]
 
 
 async def gather(

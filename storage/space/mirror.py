@@ -11,7 +11,7 @@ In between a power cut leaves blocks that don't match: the intent log says where
 them match. Claims: an asynchronous write or repair claims its byte range; inline calls that overlap one say
 False, others wait. `fresh` writes have one privilege only: they log a run of regions ahead, so that
 sequential allocation waits once per 16 regions. (Skipping the log would leave blocks behind that fail their
-checksum after a power cut.) Invariants: S1..S3 of slabset.py; bytes that failed their checksum are never
+checksum after a power cut.) Invariants: S1..S4 of slabset.py; bytes that failed their checksum are never
 returned. Units: bytes. Owner: the loop's thread, except `read_blocking` (any thread; changes nothing).
 Source: docs/formats/slab.md.
 """
@@ -360,16 +360,23 @@ class MirrorSpace:
         entries = stamp(page, slabs.seed, index, view)
         slabs.written |= region
         self.dirty.add(slabs)
-        for place in slabs.writers:
+        writers = slabs.writers
+        for place in writers:
             try:
                 if not place.disk.write_now(DiskOffset(place.data + at), (view,)):
-                    return False
+                    break
             except DiskFailed as error:
                 self.host.disk_failed(place.number, error)
-                return False
-        put(page, index, entries)
-        slabs.dirty.add(number)
-        return True
+                break
+        else:
+            put(page, index, entries)
+            slabs.dirty.add(number)
+            if slabs.half_done:
+                slabs.forget_half_done(index, len(entries) // 2)
+            return True
+        if place is not writers[0]:
+            slabs.remember_half_done(index, entries)
+        return False
 
     async def write(self, offset: SpaceOffset, data: Buffers, fresh: bool = False) -> None:
         view = one_view(data)

@@ -9,13 +9,15 @@ Invariants
   S1 `logged != 0` implies: every copy on an absent disk is durably marked stale, or the row isn't in the
      durable map yet (`is_young`).
   S2 A page in `dirty` is in `pages`; a page of a set with a write in flight is not dropped from `pages`.
-  S3 `written | flushing` covers every region with data or checksums that no completed flush covers.
+  S3 A block that no copy on a present disk fits by its entry has the entry that fits in `half_done`.
+  S4 `written | flushing` covers every region with data or checksums that no completed flush covers.
 Owner: the space, on the loop's thread; state of disks is told by the pool. No I/O.
 """
 
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from storage.disk import Disk
@@ -39,6 +41,7 @@ class SlabSet:
         "copies",
         "dirty",
         "flushing",
+        "half_done",
         "inflight",
         "is_dead",
         "is_young",
@@ -72,6 +75,16 @@ class SlabSet:
         self.pages: dict[int, array[int]] = {}
         self.dirty: set[int] = set()
         self.loading: dict[int, Event] = {}
+        self.half_done: dict[int, tuple[int, int]] = {}
+
+    def remember_half_done(self, index: int, entries: Sequence[int]) -> None:
+        """A write ended early: some copies of these blocks may hold new data, the page has old entries."""
+        for position in range(len(entries) // 2):
+            self.half_done[index + position] = entries[2 * position], entries[2 * position + 1]
+
+    def forget_half_done(self, index: int, count: int) -> None:
+        for position in range(index, index + count):
+            self.half_done.pop(position, None)
 
     @property
     def is_hot(self) -> bool:

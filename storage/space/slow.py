@@ -13,11 +13,12 @@ next read repairs it.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from storage.errors import BlockCorrupt, DiskFailed, SlabLost, StorageError
-from storage.pool.batcher import gather
+from storage.pool.batcher import detached, gather
+from storage.runtime import Event
 from storage.space import blocks
 from storage.space.blocks import Claim
 from storage.space.checksums import PAGE_BYTES, block_crc, entry, new_page, put, stamp, verify
@@ -187,17 +188,18 @@ async def _repair_block(space: MirrorSpace, slabs: SlabSet, at: int, view: memor
     if not generation:
         view[:] = blocks.ZEROS[:BLOCK_BYTES]
         return
-    bad: list[Place] = []
     first_reader(space, slabs)
-    for place in slabs.readers:
-        try:
-            await read_at(space, place, place.data + at, view)
-        except DiskFailed:
-            continue
-        if block_crc(view, slabs.seed, index, generation) == crc:
-            break
-        bad.append(place)
-    else:
+    found, bad = await _matching_copy(space, slabs, at, view, (crc, generation))
+    if not found and index in slabs.half_done:
+        newer = slabs.half_done[index]
+        found, bad = await _matching_copy(space, slabs, at, view, newer)
+        if found:
+            put(page, index, array("I", newer))
+            slabs.forget_half_done(index, 1)
+            slabs.dirty.add(at // PAGE_SPAN_BYTES)
+            slabs.written |= 1 << (at >> space.region_shift)
+            space.dirty.add(slabs)
+    if not found:
         first_reader(space, slabs)
         where = space.map.unmap(slabs.row, slabs.column, at)
         names = ", ".join(f"{place.disk.name} at byte {place.data + at}" for place in bad)
@@ -209,6 +211,22 @@ async def _repair_block(space: MirrorSpace, slabs: SlabSet, at: int, view: memor
             continue
         space.host.count_repair(place.number, 1)
         space.dirty.add(slabs)
+
+
+async def _matching_copy(
+    space: MirrorSpace, slabs: SlabSet, at: int, view: memoryview, wanted: tuple[int, int]
+) -> tuple[bool, list[Place]]:
+    """Fill `view` from the first copy that fits the entry: (is there one?, the copies before it)."""
+    bad: list[Place] = []
+    for place in slabs.readers:
+        try:
+            await read_at(space, place, place.data + at, view)
+        except DiskFailed:
+            continue
+        if block_crc(view, slabs.seed, at // BLOCK_BYTES, wanted[1]) == wanted[0]:
+            return True, bad
+        bad.append(place)
+    return False, bad
 
 
 # -- writing -----------------------------------------------------------------------------------------------
@@ -249,12 +267,16 @@ async def allocated_row(space: MirrorSpace, row: int) -> list[SlabSet]:
         if allocating is not None:
             await allocating.wait()
             continue
-        allocating = space.allocating[row] = space.host.runtime.event()
-        try:
-            await space.host.allocate_row(space, row)
-        finally:
-            del space.allocating[row]
-            allocating.set()
+        done = space.allocating[row] = space.host.runtime.event()
+
+        async def work(done: Event = done) -> None:
+            try:
+                await space.host.allocate_row(space, row)
+            finally:
+                del space.allocating[row]
+                done.set()
+
+        await detached(space.host.runtime, work, "allocate a row")
 
 
 async def _region_ready(space: MirrorSpace, slabs: SlabSet, at: int, fresh: bool) -> None:
@@ -280,30 +302,44 @@ async def _write_run(space: MirrorSpace, slabs: SlabSet, at: int, view: memoryvi
 
 
 async def _write_waiting(space: MirrorSpace, slabs: SlabSet, at: int, view: memoryview) -> bool:
-    """Write where the disks wait. False: something changed meanwhile; begin again."""
+    """Write where the disks wait. False: something changed meanwhile; begin again.
+
+    A task of its own does it, with its own copy of the data and a claim, so that a cancelled caller
+    leaves nothing torn."""
     region = 1 << (at >> space.region_shift)
     number, index = at // PAGE_SPAN_BYTES, at // BLOCK_BYTES
     page, writers = slabs.pages.get(number), slabs.writers
     if page is None or not slabs.logged & region:
         return False
-    entries = stamp(page, slabs.seed, index, view)
+    data = memoryview(bytes(view))
+    entries = stamp(page, slabs.seed, index, data)
+    offset = space.map.unmap(slabs.row, slabs.column, at)
+    claim = Claim(offset, offset + len(view), space.host.runtime.event())
+    space.claims.append(claim)
     slabs.written |= region
     slabs.inflight += 1
 
     def one(place: Place) -> Callable[[], Awaitable[None]]:
-        return lambda: write_at(space, place, place.data + at, view)
+        return lambda: write_at(space, place, place.data + at, data)
 
-    try:
-        errors = await gather(space.host.runtime, [one(place) for place in writers], "write copies")
-    finally:
-        slabs.inflight -= 1
-        slabs.written |= region
-        space.dirty.add(slabs)
-    if any(errors) or slabs.writers is not writers or not slabs.logged & region:
-        return False
-    put(page, index, entries)
-    slabs.dirty.add(number)
-    return True
+    async def work() -> bool:
+        errors: Sequence[StorageError | None] = ()
+        try:
+            errors = await gather(space.host.runtime, [one(place) for place in writers], "write copies")
+        finally:
+            slabs.inflight -= 1
+            slabs.written |= region
+            space.dirty.add(slabs)
+            release(space, claim)
+        if any(errors) or slabs.writers is not writers or not slabs.logged & region:
+            slabs.remember_half_done(index, entries)
+            return False
+        put(page, index, entries)
+        slabs.dirty.add(number)
+        slabs.forget_half_done(index, len(entries) // 2)
+        return True
+
+    return await detached(space.host.runtime, work, "write copies")
 
 
 # -- trimming ----------------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ from storage.units import BLOCK_BYTES, SpaceOffset
 PAGE_BLOCKS = 512
 """Blocks whose checksums share one 4 KiB page; a run never crosses such a page."""
 PAGE_SPAN_BYTES = PAGE_BLOCKS * BLOCK_BYTES
+RUN_MAX_BYTES = 1 << 20
+"""A run of a space with one column: what a disk takes inline (storage/io/filedisk.py)."""
 
 
 class Run(NamedTuple):
@@ -44,7 +46,7 @@ class StripeMap:
                 raise ValueError(
                     f"interleave and slab must be powers of two of at least {BLOCK_BYTES}, not {size}"
                 )
-        if self.columns < 1 or self.interleave_bytes > min(self.slab_bytes, PAGE_SPAN_BYTES):
+        if self.columns < 1 or self.interleave_bytes > min(self.slab_bytes, RUN_MAX_BYTES):
             raise ValueError(
                 f"{self.columns} columns with interleave {self.interleave_bytes} do not fit a slab"
             )
@@ -56,7 +58,7 @@ class StripeMap:
     @property
     def unit_bytes(self) -> int:
         """Consecutive bytes of the space that are consecutive in a slab."""
-        return min(self.slab_bytes, PAGE_SPAN_BYTES) if self.columns == 1 else self.interleave_bytes
+        return min(self.slab_bytes, RUN_MAX_BYTES) if self.columns == 1 else self.interleave_bytes
 
     def map(self, offset: SpaceOffset) -> Run:
         """The place of one byte, and how many bytes from it on are consecutive there."""

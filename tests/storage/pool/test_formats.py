@@ -1,0 +1,285 @@
+"""What lies on the disks: frames, labels, records, slots, intent logs; what is refused; what allocation
+promises."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from storage.errors import LabelCorrupt, PoolFull
+from storage.pool import allocation, frame, intents, label, metadata, quorum, slots
+from storage.pool.allocation import FreeSlabs
+from storage.pool.metadata import (
+    CopyRecord,
+    DiskRecord,
+    DiskState,
+    DropRowRecord,
+    DropSpaceRecord,
+    PoolRecord,
+    PoolState,
+    RowRecord,
+    SpaceRecord,
+)
+from storage.space.resiliency import Provisioning, ResiliencyKind
+
+ids = st.binary(min_size=16, max_size=16)
+u16, u32, u64 = st.integers(0, 0xFFFF), st.integers(0, 0xFFFFFFFF), st.integers(0, (1 << 64) - 1)
+names = st.text(max_size=40)
+records = st.one_of(
+    st.builds(PoolRecord, ids, u64, u32, names),
+    st.builds(DiskRecord, u32, ids, u64, u32, st.sampled_from(DiskState), names, names),
+    st.builds(
+        SpaceRecord,
+        u32,
+        st.sampled_from(ResiliencyKind),
+        st.integers(1, 8),
+        st.integers(1, 8),
+        st.sampled_from(Provisioning),
+        u32,
+        u64,
+        names,
+    ),
+    st.builds(DropSpaceRecord, u32),
+    st.builds(
+        RowRecord,
+        u32,
+        u32,
+        st.lists(st.builds(CopyRecord, u16, u32, st.booleans()), min_size=1, max_size=8).map(
+            metadata.pack_copies
+        ),
+    ),
+    st.builds(DropRowRecord, u32, u32),
+)
+
+
+@settings(max_examples=150)
+@given(st.lists(records, max_size=5))
+def test_records_survive_the_disk(some: list[metadata.Record]) -> None:
+    data = b"".join(map(metadata.encode_record, some))
+    assert list(metadata.decode_records(memoryview(data))) == some
+
+
+@settings(max_examples=150)
+@given(st.lists(records, min_size=1, max_size=3), st.data())
+def test_spoiled_records_are_refused_or_read_never_anything_else(
+    some: list[metadata.Record], data: st.DataObject
+) -> None:
+    good = bytearray(b"".join(map(metadata.encode_record, some)))
+    good[data.draw(st.integers(0, len(good) - 1))] ^= data.draw(st.integers(1, 255))
+    cut = data.draw(st.integers(0, len(good)))
+    try:
+        list(metadata.decode_records(memoryview(bytes(good[:cut]))))
+    except LabelCorrupt:
+        pass
+
+
+@settings(max_examples=60)
+@given(st.binary(max_size=9000), u32, st.data())
+def test_a_frame_is_read_whole_or_refused(payload: bytes, seed: int, data: st.DataObject) -> None:
+    whole = frame.encode(b"SOFSTEST", 7, payload, seed)
+    assert len(whole) % 4096 == 0
+    found = frame.decode(whole, b"SOFSTEST", seed)
+    assert (found.epoch, bytes(found.payload)) == (7, payload)
+    used = frame.HEADER.size + len(payload)
+    spoiled = bytearray(whole)
+    spoiled[data.draw(st.integers(0, used - 1))] ^= data.draw(st.integers(1, 255))
+    for bad, magic, other in (
+        (bytes(spoiled), b"SOFSTEST", seed),
+        (whole, b"SOFSELSE", seed),
+        (whole, b"SOFSTEST", seed ^ 1),
+        (whole[: used - 1], b"SOFSTEST", seed),
+        (whole[:10], b"SOFSTEST", seed),
+    ):
+        with pytest.raises(LabelCorrupt):
+            frame.decode(bad, magic, other)
+
+
+def a_label(size: int = 64 << 20) -> label.Label:
+    return label.plan(b"P" * 16, "tank", b"D" * 16, 3, size, 1 << 20)
+
+
+@pytest.mark.parametrize("size", [2 << 20, 64 << 20, 10 << 40])
+def test_a_label_lays_the_disk_out_without_overlap(size: int) -> None:
+    one = label.plan(b"P" * 16, "tank", b"D" * 16, 0, size, 1 << 20)
+    spans = [(place, place + 4096) for place in one.places]
+    spans += [(one.intents_at(i), one.intents_at(i) + label.INTENT_SLOT_BYTES) for i in range(2)]
+    spans += [(one.slot_at(i), one.slot_at(i) + one.slot_bytes) for i in range(2)]
+    spans += [(one.slab_at(i), one.slab_at(i) + one.stride_bytes) for i in {0, one.slab_count - 1}]
+    spans.sort()
+    assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:], strict=False)) and spans[-1][1] <= size
+    assert label.decode(label.encode(one), size) == one
+
+
+def test_labels_that_contradict_themselves_or_the_disk_are_refused() -> None:
+    good = a_label()
+    with pytest.raises(LabelCorrupt, match="was it cut off"):
+        label.decode(label.encode(good), (64 << 20) - 4096)
+    for field, value in (
+        ("slab_bytes", 1 << 40),
+        ("slab_bytes", 3 << 20),
+        ("slot_bytes", 4096),
+        ("data_offset", 0),
+        ("slab_count", 1 << 30),
+        ("slab_count", 0),
+    ):
+        wrong = label.Label(**{name: getattr(good, name) for name in label.Label.__slots__} | {field: value})
+        with pytest.raises(LabelCorrupt, match="contradict"):
+            label.decode(label.encode(wrong), 64 << 20)
+    with pytest.raises(PoolFull, match="too small"):
+        a_label(1 << 20)
+
+
+def a_state(rows: dict[int, list[CopyRecord]] | None = None) -> PoolState:
+    state = PoolState(PoolRecord(b"P" * 16, 1 << 20, 5, "tank"))
+    for number in range(3):
+        state.apply(DiskRecord(number, bytes([number]) * 16, 1 << 30, 10, DiskState.OK, f"d{number}"))
+    state.apply(SpaceRecord(1, ResiliencyKind.MIRROR, 2, 1, Provisioning.THIN, 65536, 1 << 30, "s"))
+    for row, copies in (rows or {}).items():
+        state.apply(RowRecord(1, row, metadata.pack_copies(copies)))
+    return state
+
+
+def test_metadata_that_breaks_the_slab_rules_is_refused() -> None:
+    a_state({0: [CopyRecord(0, 1), CopyRecord(1, 1)], 1: [CopyRecord(0, 2), CopyRecord(2, 1)]}).check()
+    for rows, text in (
+        ({0: [CopyRecord(0, 1), CopyRecord(0, 2)]}, "two copies of a column"),
+        (
+            {0: [CopyRecord(0, 1), CopyRecord(1, 1)], 1: [CopyRecord(0, 1), CopyRecord(2, 1)]},
+            "allotted twice",
+        ),
+        ({0: [CopyRecord(0, 10), CopyRecord(1, 1)]}, "isn't there"),
+        ({0: [CopyRecord(9, 1), CopyRecord(1, 1)]}, "isn't there"),
+        ({0: [CopyRecord(0, 1)]}, "bytes of copies"),
+    ):
+        with pytest.raises(LabelCorrupt, match=text):
+            a_state(rows).check()
+
+
+def test_a_slot_is_read_up_to_its_last_whole_record() -> None:
+    state = a_state()
+    snapshot = frame.encode(
+        slots.SNAPSHOT_MAGIC, 100, b"".join(map(metadata.encode_record, state.records())), 7
+    )
+    row = RowRecord(1, 4, metadata.pack_copies([CopyRecord(0, 0), CopyRecord(1, 0)]))
+    first = frame.encode(slots.RECORD_MAGIC, 101, metadata.encode_record(row), 7)
+    second = frame.encode(slots.RECORD_MAGIC, 102, metadata.encode_record(DropRowRecord(1, 4)), 7)
+    stale = frame.encode(slots.RECORD_MAGIC, 95, metadata.encode_record(DropSpaceRecord(1)), 7)
+
+    def read(*parts: bytes) -> slots.SlotContent:
+        return slots.parse(memoryview(b"".join(parts).ljust(65536, b"\0")), 7)
+
+    assert (read(snapshot).epoch, read(snapshot, first).epoch, read(snapshot, first, second).epoch) == (
+        100,
+        101,
+        102,
+    )
+    assert 4 in read(snapshot, first).state.spaces[1].rows
+    assert 4 not in read(snapshot, first, second).state.spaces[1].rows
+    torn = bytearray(second)
+    torn[40] ^= 1
+    content = read(snapshot, first, bytes(torn))
+    assert content.epoch == 101 and content.used_bytes == len(snapshot) + len(first)
+    assert read(snapshot, first, stale).epoch == 101, "left over from an earlier use of the slot"
+    assert read(snapshot, second).epoch == 100, "a gap"
+    with pytest.raises(LabelCorrupt):
+        read(first, snapshot)
+
+
+def test_the_newer_whole_image_of_the_intent_log_counts() -> None:
+    log = intents.DiskIntents()
+    log.bits = {7: 0b101, 3: (1 << 64) - 1}
+    images = dict(log.next_image(1) for _ in range(2))
+    log.bits = {9: 1}
+    slot, newest = log.next_image(1)
+    both = [images[0], images[1]]
+    both[slot] = newest
+    assert intents.decode(both, 1) == (3, {9: 1})
+    both[slot] = newest[:20] + b"?" + newest[21:]
+    assert intents.decode(both, 1) == (2, {3: (1 << 64) - 1, 7: 0b101})
+    with pytest.raises(LabelCorrupt, match="neither slot"):
+        intents.decode([b"", b"x" * 4096], 1)
+
+
+@pytest.mark.parametrize(
+    ("slab", "count"), [(64 << 10, 1), (1 << 20, 1), (16 << 20, 4), (256 << 20, 64), (4 << 30, 64)]
+)
+def test_a_slab_has_at_most_64_regions(slab: int, count: int) -> None:
+    assert intents.all_regions(slab) == (1 << count) - 1
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(st.integers(0, 30), min_size=1, max_size=8),
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.randoms(use_true_random=False),
+)
+def test_no_slab_is_leaked_or_allotted_twice_and_copies_never_share_a_disk(
+    sizes: list[int], columns: int, copies: int, rng: random.Random
+) -> None:
+    disks = {number: FreeSlabs(size, [], "") for number, size in enumerate(sizes)}
+    rows: dict[int, list[list[CopyRecord]]] = {}
+    taken: set[tuple[int, int]] = set()
+    for step in range(120):
+        if rows and rng.random() < 0.3:
+            for copy in (copy for ones in rows.pop(rng.choice(sorted(rows))) for copy in ones):
+                disks[copy.disk].give(copy.slab)
+                taken.remove((copy.disk, copy.slab))
+            continue
+        before = {number: one.free for number, one in disks.items()}
+        try:
+            chosen = allocation.choose_row(disks, columns, copies, step)
+        except PoolFull:
+            assert before == {number: one.free for number, one in disks.items()}
+            continue
+        rows[step] = chosen
+        for ones in chosen:
+            assert len({copy.disk for copy in ones}) == copies
+            for copy in ones:
+                assert (copy.disk, copy.slab) not in taken and copy.slab < sizes[copy.disk]
+                taken.add((copy.disk, copy.slab))
+        for number, one in disks.items():
+            assert one.free == sizes[number] - sum(1 for disk, _ in taken if disk == number)
+
+
+@settings(max_examples=100)
+@given(st.lists(st.integers(0, 25), min_size=2, max_size=7))
+def test_uneven_disks_are_filled_to_the_last_possible_mirror(sizes: list[int]) -> None:
+    disks = {number: FreeSlabs(size, [], "") for number, size in enumerate(sizes)}
+    rows = 0
+    try:
+        while True:
+            allocation.choose_row(disks, 1, 2, rows)
+            rows += 1
+    except PoolFull:
+        pass
+    assert rows == min(sum(sizes) // 2, sum(sizes) - max(sizes)) == allocation.rows_available(sizes, 1, 2)
+
+
+def test_copies_respect_fault_domains_above_the_disk() -> None:
+    disks = {n: FreeSlabs(10, [], "rack A" if n < 3 else "rack B") for n in range(6)}
+    for row in range(20):
+        (copies,) = allocation.choose_row(disks, 1, 2, row)
+        assert {copy.disk < 3 for copy in copies} == {True, False}
+
+
+def test_columns_of_a_row_lie_on_disks_of_their_own_while_there_are_enough() -> None:
+    disks = {n: FreeSlabs(10, [], "") for n in range(6)}
+    for row in range(10):
+        chosen = allocation.choose_row(disks, 3, 2, row)
+        assert len({copy.disk for ones in chosen for copy in ones}) == 6
+
+
+@settings(max_examples=200)
+@given(st.integers(1, 9), st.data())
+def test_every_opening_sees_every_change_that_counted(voters: int, data: st.DataObject) -> None:
+    everyone = range(voters)
+    opening = data.draw(st.sets(st.sampled_from(everyone)))
+    change = data.draw(st.sets(st.sampled_from(everyone)))
+    if quorum.can_open(everyone, opening) and quorum.change_counts(everyone, change):
+        assert opening & change
+    assert quorum.can_open(everyone, everyone) and quorum.change_counts(everyone, everyone)
+    assert not (quorum.can_open(everyone, opening) and quorum.can_open(everyone, set(everyone) - opening))
