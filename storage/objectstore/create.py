@@ -102,7 +102,7 @@ async def open_file(volume: ObjectStoreVolume, request: OpenRequest) -> OpenResu
 
 def _attempt(volume: ObjectStoreVolume, request: OpenRequest) -> Opened | StreamState | None:
     """None: something was settled on the way, try again at once."""
-    parsed = parse_path(request.path)
+    parsed = parse_path("" if request.options & fscc.FILE_OPEN_BY_FILE_ID else request.path)
     target = find(volume, request, parsed)
     if target.node is None:
         return _create_file(volume, request, target, parsed)

@@ -18,6 +18,7 @@ from storage.objectstore import caching
 from storage.objectstore.errors import status_error
 from storage.objectstore.names import DATA, UNSPECIFIED, parse_path, parse_stream
 from storage.objectstore.state import NodeState, StreamState, state_of
+from storage.objectstore.walk import DEPTH_MAX, is_below
 
 if TYPE_CHECKING:
     from storage.objectstore.file import OpenFile
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 LINKS_MAX: Final = 1024
 """[MS-FSCC] 2.4.23 FileLinkInformation: NTFS allows 1,023 links besides the first."""
-DEPTH_MAX: Final = 4096
 
 FILE_NAME_NOTICE: Final = fscc.FILE_NOTIFY_CHANGE_FILE_NAME
 DIR_NAME_NOTICE: Final = fscc.FILE_NOTIFY_CHANGE_DIR_NAME
@@ -135,18 +135,6 @@ def _check_target_directory(file: OpenFile, directory: Node) -> None:
         raise StatusError(Status.SHARING_VIOLATION, "the target directory is open for deletion, or unshared")
 
 
-def _is_below(volume: ObjectStoreVolume, node: Node, directory: Node) -> bool:
-    """`node` is `directory` or lies below it."""
-    for _ in range(DEPTH_MAX):
-        if node.id == directory.id:
-            return True
-        above = volume.fs.names(node) if node is not volume.root else []
-        if not above:
-            return False
-        node = above[0][0]
-    return False
-
-
 def _opens_below(file: OpenFile) -> list[NodeState]:
     volume = file.volume
     return [
@@ -154,7 +142,7 @@ def _opens_below(file: OpenFile) -> list[NodeState]:
         for state in volume.open_nodes.values()
         if state is not file.node_state
         and any(
-            link.directory is not None and not link.is_gone and _is_below(volume, link.directory, file.node)
+            link.directory is not None and not link.is_gone and is_below(volume, link.directory, file.node)
             for link in state.links
         )
     ]
@@ -209,7 +197,7 @@ async def rename(file: OpenFile, target: str, replace: bool, posix: bool) -> Non
         raise StatusError(Status.ACCESS_DENIED if link.is_gone else Status.DELETE_PENDING)
     directory, name = _resolve_target(file, target)
     _check_target_directory(file, directory)
-    if file.is_directory and _is_below(volume, directory, node):
+    if file.is_directory and is_below(volume, directory, node):
         raise StatusError(Status.INVALID_PARAMETER, "a directory cannot move below itself")
     await break_handles(file, file.state)
     if file.is_directory:

@@ -22,6 +22,7 @@ from storage.objectstore.disconnected import KEPT_MAX, Happening, State
 from storage.objectstore.errors import status_error
 from storage.objectstore.file import OpenFile
 from storage.objectstore.state import Link, NodeState, state_of
+from storage.objectstore.walk import DEPTH_MAX
 from storage.runtime import Runtime
 from storage.volume import BreakSink, File, OpenRequest, OpenResult, Token
 
@@ -344,7 +345,7 @@ class ObjectStoreVolume:
         self._report_to(directory, name, notice, action, is_tree=False)
         if not self.tree_watches:
             return
-        for _ in range(naming.DEPTH_MAX):
+        for _ in range(DEPTH_MAX):
             above = self.fs.names(directory) if directory is not self.root else []
             if not above:
                 return

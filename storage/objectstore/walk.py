@@ -9,7 +9,7 @@ symbolic link is never followed here; the client is told where it leads. No I/O.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from smbproto import fscc
 from smbproto.status import Status, StatusError, StoppedOnSymlink
@@ -20,7 +20,9 @@ from storage.volume import OpenRequest
 if TYPE_CHECKING:
     from storage.objectstore.volume import ObjectStoreVolume
 
-_DIRECTORY = fscc.FILE_ATTRIBUTE_DIRECTORY
+_DIRECTORY: Final = fscc.FILE_ATTRIBUTE_DIRECTORY
+DEPTH_MAX: Final = 4096
+"""Ours: no path is deeper, so a walk upwards ends."""
 
 
 class Target(NamedTuple):
@@ -31,6 +33,18 @@ class Target(NamedTuple):
     directory: Node | None
     name: str
     node: Node | None
+
+
+def is_below(volume: ObjectStoreVolume, node: Node, directory: Node) -> bool:
+    """`node` is `directory` or lies below it."""
+    for _ in range(DEPTH_MAX):
+        if node.id == directory.id:
+            return True
+        above = volume.fs.names(node) if node is not volume.root else []
+        if not above:
+            return False
+        node = above[0][0]
+    return False
 
 
 def symlink_error(buffer: bytes, unparsed: str) -> StatusError:
@@ -104,6 +118,8 @@ def _find_by_id(volume: ObjectStoreVolume, request: OpenRequest) -> Target:
     if node is None:
         raise StatusError(Status.INVALID_PARAMETER, "no file has this id")
     root = _root(volume, request.root)[2]
+    if root is not volume.root and not is_below(volume, node, root):
+        raise StatusError(Status.INVALID_PARAMETER, "the file lies outside of the share")
     names = fs.names(node)
     directory, name = names[0] if names else (None, "")
     return Target(root, directory, name, node)

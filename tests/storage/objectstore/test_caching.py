@@ -143,7 +143,7 @@ class Script:
 
 
 def test_second_open_breaks_write_caching_before_it_is_granted():
-    """[MS-SMB2] 3.3.1.4 Algorithm for Leasing in an Object Store: WRITE caching ends before another client opens."""
+    """[MS-SMB2] 3.3.1.4 Algorithm for Leasing in an Object Store: WRITE ends before another client opens."""
     (Script()
         >> Open("ana", RWH) << Granted("ana", RWH)
         >> Open("bob", RWH) << Break("ana", RH) << WAITS
@@ -159,7 +159,9 @@ def test_second_open_breaks_write_caching_before_it_is_granted():
 ])
 def test_a_lease_is_only_upgraded_to_what_contains_it(held, asked, after):
     """[MS-FSA] 2.1.5.18: the same key may ask for more; it never trades one right for another."""
-    (Script() >> Open("ana", held) << Granted("ana", held) >> Open("ana", asked) << Granted("ana", after)).end()
+    (Script()
+        >> Open("ana", held) << Granted("ana", held)
+        >> Open("ana", asked) << Granted("ana", after)).end()
 
 
 @pytest.mark.parametrize(("bits", "held", "left", "ack", "waits"), [
@@ -289,7 +291,7 @@ STEPS = st.tuples(
 @given(st.lists(STEPS, max_size=40))
 @settings(max_examples=200)
 def test_nobody_caches_what_another_may_change(steps):
-    """Invariants after any sequence: one writer alone; every state holds READ; a break goes to a proper subset."""
+    """After any sequence: a writer is alone; every state holds READ; a break goes to a proper subset."""
     script = Script()
     for what, who, state, is_oplock in steps:
         script.effects.clear()

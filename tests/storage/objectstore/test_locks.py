@@ -1,4 +1,4 @@
-"""Byte-range locks against a list that is looked through by brute force, and the cases that clients notice."""
+"""Byte-range locks against a list looked through by brute force, and the cases that clients notice."""
 
 import pytest
 from hypothesis import given, settings
@@ -10,9 +10,9 @@ from storage.volume import RangeLock
 from tests.storage.objectstore.world import World
 
 
-def status_of(call) -> Status:
+def status_of(call, *args) -> Status:
     try:
-        call()
+        call(*args)
     except StatusError as error:
         return error.status
     return Status.SUCCESS
@@ -36,8 +36,9 @@ class Model:
         return bool(b_len) and b_at < a_at < b_at + b_len
 
     def may_lock(self, owner, at, length, exclusive):
-        return not any(self.touch((at, length), (l_at, l_len)) and (exclusive or (l_excl and l_owner != owner))
-                       for l_owner, l_at, l_len, l_excl in self.locks)
+        return not any(
+            self.touch((at, length), (l_at, l_len)) and (exclusive or (l_excl and l_owner != owner))
+            for l_owner, l_at, l_len, l_excl in self.locks)
 
     def may_read(self, owner, at, length):
         return not any(l_excl and l_owner != owner and self.touch((at, length), (l_at, l_len))
@@ -48,8 +49,11 @@ class Model:
                        for l_owner, l_at, l_len, l_excl in self.locks if length and l_len)
 
 
-@given(st.lists(st.tuples(st.sampled_from("lluurwc"), st.integers(0, 2), st.integers(0, 11), st.integers(0, 5),
-                          st.booleans()), max_size=40))
+STEPS = st.tuples(
+    st.sampled_from("lluurwc"), st.integers(0, 2), st.integers(0, 11), st.integers(0, 5), st.booleans())
+
+
+@given(st.lists(STEPS, max_size=40))
 @settings(max_examples=150)
 def test_locks_are_those_of_a_list(steps):
     """[MS-FSA] 2.1.4.10 Algorithm for Determining If a Range Access Conflicts with Byte-Range Locks."""
@@ -58,14 +62,15 @@ def test_locks_are_those_of_a_list(steps):
     for what, who, at, length, exclusive in steps:
         owner = owners[who]
         if what == "l":
-            expected = Status.SUCCESS if model.may_lock(who, at, length, exclusive) else Status.LOCK_NOT_GRANTED
-            assert status_of(lambda: table.lock(owner, [RangeLock(at, length, exclusive)])) == expected
+            is_free = model.may_lock(who, at, length, exclusive)
+            expected = Status.SUCCESS if is_free else Status.LOCK_NOT_GRANTED
+            assert status_of(table.lock, owner, [RangeLock(at, length, exclusive)]) == expected
             if expected is Status.SUCCESS:
                 model.locks.append((who, at, length, exclusive))
         elif what == "u":
             found = next((lock for lock in model.locks if lock[:3] == (who, at, length)), None)
             expected = Status.SUCCESS if found else Status.RANGE_NOT_LOCKED
-            assert status_of(lambda: table.unlock(owner, [RangeLock(at, length)])) == expected
+            assert status_of(table.unlock, owner, [RangeLock(at, length)]) == expected
             if found:
                 model.locks.remove(found)
         elif what == "r":
@@ -81,8 +86,8 @@ def test_locks_are_those_of_a_list(steps):
 def test_a_range_past_the_end_of_numbers_is_invalid():
     """[MS-FSA] 2.1.5.8: FileOffset + Length - 1 over MAXULONGLONG is STATUS_INVALID_LOCK_RANGE."""
     table = LockTable()
-    assert status_of(lambda: table.lock(self_, [RangeLock((1 << 64) - 1, 2)])) is Status.INVALID_LOCK_RANGE
-    assert status_of(lambda: table.lock(self_, [RangeLock((1 << 64) - 1, 1, True)])) is Status.SUCCESS
+    assert status_of(table.lock, self_, [RangeLock((1 << 64) - 1, 2)]) is Status.INVALID_LOCK_RANGE
+    assert status_of(table.lock, self_, [RangeLock((1 << 64) - 1, 1, True)]) is Status.SUCCESS
 
 
 self_ = object()
@@ -159,14 +164,14 @@ def test_closing_frees_locks_and_ends_waits():
 
 
 def test_locks_stop_reads_and_writes_of_others():
-    """[MS-FSA] 2.1.5.3, 2.1.5.4: a conflict is STATUS_FILE_LOCK_CONFLICT; nobody writes under a shared lock."""
+    """[MS-FSA] 2.1.5.3, 2.1.5.4: STATUS_FILE_LOCK_CONFLICT; nobody writes under a shared lock."""
     world = World()
     world.write_file("f", bytes(100))
     one, two = world.open("f"), world.open("f")
     buffer = memoryview(bytearray(10))
     world.run(one.lock([RangeLock(0, 10, True), RangeLock(50, 10)], True))
     assert one.read_now(5, buffer) == 10 and one.write_now(0, buffer)
-    assert status_of(lambda: two.read_now(9, buffer)) is Status.FILE_LOCK_CONFLICT
-    assert status_of(lambda: two.write_now(9, buffer)) is Status.FILE_LOCK_CONFLICT
+    assert status_of(two.read_now, 9, buffer) is Status.FILE_LOCK_CONFLICT
+    assert status_of(two.write_now, 9, buffer) is Status.FILE_LOCK_CONFLICT
     assert two.read_now(50, buffer) == 10 and two.write_now(10, buffer)
-    assert status_of(lambda: one.write_now(50, buffer)) is Status.FILE_LOCK_CONFLICT
+    assert status_of(one.write_now, 50, buffer) is Status.FILE_LOCK_CONFLICT

@@ -1,4 +1,4 @@
-"""A volume over memory, with a clock and tasks that the test moves by hand: nothing sleeps, nothing runs by itself."""
+"""A volume over memory, with a clock and tasks that the test moves by hand: nothing runs by itself."""
 
 from __future__ import annotations
 
@@ -229,8 +229,9 @@ class World:
 def lease(key: str, state: int, *, client: str = "ana", version: int = 2, epoch: int = 0,
           parent: str = "") -> CachingRequest:
     """A lease request by short names."""
-    return CachingRequest(0xFF, key.encode().ljust(16, b"."), state, version, epoch,
-                          parent.encode().ljust(16, b".") if parent else b"", client.encode().ljust(16, b"_"))
+    parent_key = parent.encode().ljust(16, b".") if parent else b""
+    return CachingRequest(0xFF, key.encode().ljust(16, b"."), state, version, epoch, parent_key,
+                          client.encode().ljust(16, b"_"))
 
 
 def oplock(level: int) -> CachingRequest:
