@@ -174,13 +174,16 @@ class Drain(Core):
                     await self._moved.wait()
                 for first, count in runs:
                     await self._release_run(first, count)
-                released, self._released = self._released, self._runtime.event()
-                released.set()
+                self._tell_released()
         except StorageError as error:
             self._fail(error)
         finally:
             self._releasing = False
-            self._released.set()
+            self._tell_released()
+
+    def _tell_released(self) -> None:
+        event, self._released = self._released, self._runtime.event()
+        event.set()
 
     async def _release_run(self, first: int, count: int) -> None:
         if self._allocator.state(first) != PENDING:
