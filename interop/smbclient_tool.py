@@ -11,7 +11,7 @@ from pathlib import Path
 
 from interop.target import Target
 
-ROW = re.compile(r"^  (?P<name>.*?)\s+(?P<attributes>[A-Z]*)\s+(?P<size>\d+)  \w{3} \w{3} [ \d]\d ", re.M)
+ROW = re.compile(r"^  (?P<name>.*?)\s+(?P<attributes>[A-Za-z]*)\s+(?P<size>\d+)  \w{3} \w{3} [ \d]\d ", re.M)
 CONFIGURATION = """\
 [global]
   workgroup = WORKGROUP
