@@ -1,1 +1,2 @@
-"""The SMB 3.1.1 server of [MS-SMB2] 3.3: sessions, trees, opens, delivery of breaks, pipes. Serves any `storage.volume.Volume`."""
+"""The SMB 3.1.1 server of [MS-SMB2] 3.3: sessions, trees, opens, delivery of breaks, pipes. Serves any
+`storage.volume.Volume`."""

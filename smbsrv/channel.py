@@ -1,7 +1,8 @@
 """Channels: one session on one connection. Source: [MS-SMB2] 3.3.1.14 Per Channel; 3.3.1.8 Per Session.
 
-Every session has a Channel on each connection that it is bound to, the first one included, in every dialect: it holds what
-verifies and signs there. Encryption keys belong to the session, so all its channels share one Sealer and one Opener.
+Every session has a Channel on each connection that it is bound to, the first one included, in every dialect:
+it holds what verifies and signs there. Encryption keys belong to the session, so all its channels share one
+Sealer and one Opener.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
-"""Connections: bytes in, requests out to handlers, responses into the driver's arena. Source: [MS-SMB2] 3.3.1.7 Per Connection;
-3.3.5.2 Receiving Any Message; 3.3.7.1 Handling Loss of a Connection.
+"""Connections: bytes in, requests out to handlers, responses into the driver's arena. Source: [MS-SMB2]
+3.3.1.7 Per Connection; 3.3.5.2 Receiving Any Message; 3.3.7.1 Handling Loss of a Connection.
 
-    NEW --NEGOTIATE--> NEGOTIATED --last session is there--> SERVING --transport lost, violation, bug--> CLOSING
+    NEW --NEGOTIATE--> NEGOTIATED --last session is there--> SERVING --transport lost, violation, bug-->
+    CLOSING
 
-`receive` handles whole frames one after another. A READ or WRITE whose file can do it at once is answered by a plain function;
-all else is a Job that the driver runs. What a handler returns leaves in the arena if it never had to wait, else in memory of its
-own through `Driver.send`, which keeps the order.
-Invariants: a message id is taken from the window exactly once; a request is answered exactly once, or its connection ends.
-Owner: `Server.connections`, driven by `smbsrv/io/`. No I/O.
+`receive` handles whole frames one after another. A READ or WRITE whose file can do it at once is answered by
+a plain function; all else is a Job that the driver runs. What a handler returns leaves in the arena if it
+never had to wait, else in memory of its own through `Driver.send`, which keeps the order.
+Invariants: a message id is taken from the window exactly once; a request is answered exactly once, or its
+connection ends. Owner: `Server.connections`, driven by `smbsrv/io/`. No I/O.
 """
 
 from __future__ import annotations
@@ -78,7 +79,8 @@ class Driver(Protocol):
     arena: Arena
 
     def run(self, job: Job) -> None:
-        """Run it inline as far as it goes; if it must wait, the rest in a task that ends with the connection."""
+        """Run it inline as far as it goes; if it must wait, the rest in a task that ends with the
+        connection."""
         ...
 
     def send(self, connection: Connection, frame: memoryview) -> None:
@@ -141,14 +143,20 @@ class Connection:
     # in
 
     def receive(self, view: memoryview, at: int, have: int) -> int:
-        """Handle the whole frames in `view[at:have]` until the arena should be sent. Where the next one begins.
+        """Handle the whole frames in `view[at:have]` until the arena should be sent. Where the next one
+        begins.
 
         Raises: ProtocolViolation, and whatever a bug raises: the driver closes the connection.
         """
         arena = self.arena
         self.is_receiving = True
         try:
-            while have - at >= LENGTH_BYTES and arena.end < FLUSH_BYTES and self.may_read and not self.is_closing:
+            while (
+                have - at >= LENGTH_BYTES
+                and arena.end < FLUSH_BYTES
+                and self.may_read
+                and not self.is_closing
+            ):
                 end = at + LENGTH_BYTES + frame_length_untrusted(view, at, self.endpoint.frame_max_bytes)
                 if end > have:
                     break
@@ -187,9 +195,17 @@ class Connection:
         self._general(view, start, end, sealed_by)
 
     def _is_fast(
-        self, channel: Channel, flags: int, view: memoryview, start: int, end: int, message_id: int, sealed_by: Channel | None
+        self,
+        channel: Channel,
+        flags: int,
+        view: memoryview,
+        start: int,
+        end: int,
+        message_id: int,
+        sealed_by: Channel | None,
     ) -> bool:
-        """Whether nothing but the file can be in the way of this READ or WRITE; its signature is right then."""
+        """Whether nothing but the file can be in the way of this READ or WRITE; its signature is right
+        then."""
         session = channel.session
         if session.state is not SessionState.VALID:
             return False
@@ -201,7 +217,9 @@ class Connection:
             return channel.signer is not None and channel.signer.verify(view[start:end], message_id, False)
         return not session.signing_required
 
-    def _run_one(self, element: Element, view: memoryview, sealed_by: Channel | None, *, verified: bool = False) -> None:
+    def _run_one(
+        self, element: Element, view: memoryview, sealed_by: Channel | None, *, verified: bool = False
+    ) -> None:
         request = self._request(element, view, sealed_by, None, verified=verified)
         self.driver.run(Job(self, [request], sealed_by))
 
@@ -233,7 +251,9 @@ class Connection:
         *, verified: bool = False,
     ) -> Request:  # fmt: skip
         start, end, header = element
-        (_, _, charge, word, command, credits, flags, _, message_id, process_id, tree_id, session_id, _) = header
+        (_, _, charge, word, command, credits, flags, _, message_id, process_id, tree_id, session_id, _) = (
+            header
+        )
         request = Request(self.server, self, view[start:end], command, message_id, flags, charge)
         request.credits_requested = credits
         request.channel_sequence = word & 0xFFFF
@@ -259,7 +279,8 @@ class Connection:
         return request
 
     def _verify(self, request: Request, channel: Channel | None) -> None:
-        """[MS-SMB2] 3.3.5.2.4 Verifying the Signature. A binding is verified by its handler, with the session's key."""
+        """[MS-SMB2] 3.3.5.2.4 Verifying the Signature. A binding is verified by its handler, with the
+        session's key."""
         command = request.command
         if not request.flags & SMB2_FLAGS_SIGNED:
             if channel is not None and channel.session.signing_required and command not in _UNSIGNED:
@@ -280,7 +301,8 @@ class Connection:
             request.early = StatusError(Status.ACCESS_DENIED, "wrong signature")
 
     def _check_cancel(self, element: Element, view: memoryview, sealed_by: Channel | None) -> None:
-        """[MS-SMB2] 3.3.5.16 Receiving an SMB2 CANCEL Request: no message id is taken, no response is sent."""
+        """[MS-SMB2] 3.3.5.16 Receiving an SMB2 CANCEL Request: no message id is taken, no response is
+        sent."""
         start, end, header = element
         flags, message_id, session_id = header[6], header[8], header[11]
         channel = self.channels.get(session_id)
@@ -296,7 +318,8 @@ class Connection:
         self.send_messages([answer_smb1(self, message)], None, None)
 
     def _consume(self, message_id: int, charge: int) -> None:
-        """[MS-SMB2] 3.3.5.2.3 Verifying the Sequence Number. Without multi-credit requests the charge means nothing."""
+        """[MS-SMB2] 3.3.5.2.3 Verifying the Sequence Number. Without multi-credit requests the charge means
+        nothing."""
         if not self.window.consume(message_id, charge if self.supports_multi_credit else 1):
             raise ProtocolViolation(f"message id {message_id} (charge {charge}) is not the client's to use")
 
@@ -305,8 +328,8 @@ class Connection:
     def send_messages(
         self, messages: list[OutMessage], sealed_by: Channel | None, frame: bytearray | None
     ) -> None:
-        """Into the arena if it is this connection's turn and there is room, else in memory of their own. `frame` holds
-        the body of the only message already."""
+        """Into the arena if it is this connection's turn and there is room, else in memory of their own.
+        `frame` holds the body of the only message already."""
         sealer = None if sealed_by is None else sealed_by.sealer
         if frame is not None:
             self._send_prepared(messages[0], sealer, frame)
@@ -339,8 +362,9 @@ class Connection:
         self.driver.send(self, memory[: finish_frame(memory, 0, start + len(message), sealer)])
 
     def grant(self, request: Request) -> int:
-        """CreditResponse. Source: [MS-SMB2] 3.3.1.2 Algorithm for the Granting of Message Credits. What is asked for is
-        given, up to the limit; little to strangers; never so little that the client could not go on."""
+        """CreditResponse. Source: [MS-SMB2] 3.3.1.2 Algorithm for the Granting of Message Credits. What is
+        asked for is given, up to the limit; little to strangers; never so little that the client could not go
+        on."""
         wanted = max(request.credits_requested, request.credit_charge, 1)
         if not self.has_session:
             wanted = min(wanted, self.server.limits.credits_before_session)
@@ -379,7 +403,8 @@ class Connection:
         session.channels.pop(self, None)
 
     def lost(self) -> None:
-        """The transport is gone: [MS-SMB2] 3.3.7.1 Handling Loss of a Connection. Called once, by the driver."""
+        """The transport is gone: [MS-SMB2] 3.3.7.1 Handling Loss of a Connection. Called once, by the
+        driver."""
         self.is_closing = True
         self.server.connections.pop(self, None)
         for job in list(self.jobs):
@@ -398,11 +423,17 @@ class Connection:
 
 def _read_bytes(job: Job) -> int:
     """What the answers to its READs may take, by the credits they cost."""
-    return sum(CREDIT_BYTES * (request.credit_charge or 1) for request in job.requests if request.command == Command.READ)
+    return sum(
+        CREDIT_BYTES * (request.credit_charge or 1)
+        for request in job.requests
+        if request.command == Command.READ
+    )
 
 
 def _check_style(requests: list[Request]) -> None:
     """[MS-SMB2] 3.3.5.2.7 Handling Compounded Requests: a related request needs one before it."""
     if requests[0].is_related:
         for request in requests:
-            request.early = StatusError(Status.INVALID_PARAMETER, "the first request of a compound is a related one")
+            request.early = StatusError(
+                Status.INVALID_PARAMETER, "the first request of a compound is a related one"
+            )

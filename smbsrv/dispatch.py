@@ -1,7 +1,9 @@
-"""From a verified message to its reply: find session and tree, ask the handler, turn its refusal into an error response.
+"""From a verified message to its reply: find session and tree, ask the handler, turn its refusal into an
+error response.
 
-Source: [MS-SMB2] 3.3.5.2.9 Verifying the Session; 3.3.5.2.11 Verifying the Tree Connect; 3.3.4.4 Sending an Error Response.
-Anything but StatusError, WireError and ProtocolViolation is a bug of ours and passes through: it ends the connection.
+Source: [MS-SMB2] 3.3.5.2.9 Verifying the Session; 3.3.5.2.11 Verifying the Tree Connect; 3.3.4.4 Sending an
+Error Response. Anything but StatusError, WireError and ProtocolViolation is a bug of ours and passes through:
+it ends the connection.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ ERROR_BODY = b"\x09\0\0\0\0\0\0\0\0"
 """An SMB2 ERROR Response without data."""
 
 _NO_SESSION = frozenset((Command.NEGOTIATE, Command.SESSION_SETUP, Command.ECHO))
-_NO_TREE = frozenset((*_NO_SESSION, Command.LOGOFF, Command.TREE_CONNECT, Command.CANCEL, Command.OPLOCK_BREAK))
+_NO_TREE = frozenset(
+    (*_NO_SESSION, Command.LOGOFF, Command.TREE_CONNECT, Command.CANCEL, Command.OPLOCK_BREAK)
+)
 _WHEN_EXPIRED = frozenset((Command.LOGOFF, Command.CLOSE, Command.LOCK))
 
 

@@ -1,7 +1,8 @@
 """The plain functions that answer a READ or WRITE without a Request, a Job or a coroutine.
 
-Each gets a message whose id was consumed and whose signature is right, on a VALID session, and either builds the whole response
-in the arena or says False and leaves no trace: then the handler does it, refusals included.
+Each gets a message whose id was consumed and whose signature is right, on a VALID session, and either builds
+the whole response in the arena or says False and leaves no trace: then the handler does it, refusals
+included.
 """
 
 from __future__ import annotations

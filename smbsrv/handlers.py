@@ -1,5 +1,5 @@
-"""Which function answers which command. A handler is `async def handle(request: Request) -> Reply | bytes`; bytes are the body of
-a SUCCESS response. It raises StatusError to say no, WireError for a malformed body.
+"""Which function answers which command. A handler is `async def handle(request: Request) -> Reply | bytes`;
+bytes are the body of a SUCCESS response. It raises StatusError to say no, WireError for a malformed body.
 
 Source: [MS-SMB2] 3.3.5 Processing Events and Sequencing Rules.
 """

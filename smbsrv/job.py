@@ -7,11 +7,12 @@
                  v                       v
                finish(): the responses leave together
 
-A handler that waits for something of unknown length gets an interim response at once; then what is answered already leaves
-with it, and the final response is asynchronous. An element in the middle of a compound may not wait so, but for a CREATE.
+A handler that waits for something of unknown length gets an interim response at once; then what is answered
+already leaves with it, and the final response is asynchronous. An element in the middle of a compound may not
+wait so, but for a CREATE.
 
-Source: [MS-SMB2] 3.3.4.2 Sending an Interim Response for an Asynchronous Operation; 3.3.5.2.7 Handling Compounded Requests.
-Owner: the Connection. The driver runs the coroutines.
+Source: [MS-SMB2] 3.3.4.2 Sending an Interim Response for an Asynchronous Operation; 3.3.5.2.7 Handling
+Compounded Requests. Owner: the Connection. The driver runs the coroutines.
 """
 
 from __future__ import annotations
@@ -151,7 +152,7 @@ class Job:
         if not self.async_id or reply.status == Status.PENDING:
             credits = self.connection.grant(request)
         return OutMessage(
-            request.command, reply.status, flags, request.message_id, low, high, request.session_id, reply.body,
-            credit_charge=request.credit_charge, credits=credits,
+            request.command, reply.status, flags, request.message_id, low, high, request.session_id,
+            reply.body, credit_charge=request.credit_charge, credits=credits,
             signer=request.signer if request.must_sign else None, preauth=reply.preauth,
         )  # fmt: skip

@@ -1,8 +1,8 @@
 """Which connection a break goes to. Source: [MS-SMB2] 3.3.1.12 Per Lease Table; 3.3.1.13 Per Lease;
 3.3.4.6 Object Store Indicates an Oplock Break; 3.3.4.7 Object Store Indicates a Lease Break.
 
-A lease is named by client GUID and lease key. Its state is the object store's; here are only the opens that share it, since
-through them goes the way to the client: any live channel of any of their sessions will do.
+A lease is named by client GUID and lease key. Its state is the object store's; here are only the opens that
+share it, since through them goes the way to the client: any live channel of any of their sessions will do.
 Invariant: an open stands in at most one lease, under the key it has; no lease is without opens.
 """
 

@@ -1,8 +1,8 @@
 """What a peer can make grow, and how far. One place, so that the limits can be compared with each other.
 
-Sources: [MS-SMB2] 3.3.1.1 Algorithm for Handling Available Message Sequence Numbers; 3.3.1.2 Algorithm for the Granting of
-Credits; 3.3.5.4 Receiving an SMB2 NEGOTIATE Request (MaxTransactSize and its like; 8 MiB as Windows has them).
-Units: bytes and seconds, as the names say; everything else is a count.
+Sources: [MS-SMB2] 3.3.1.1 Algorithm for Handling Available Message Sequence Numbers; 3.3.1.2 Algorithm for
+the Granting of Credits; 3.3.5.4 Receiving an SMB2 NEGOTIATE Request (MaxTransactSize and its like; 8 MiB as
+Windows has them). Units: bytes and seconds, as the names say; everything else is a count.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class Limits:
     partial_frame_s: float = 60.0
     """A frame that has begun must be there within this time."""
     reading_bytes: int = 64 << 20
-    """READs under way, by what they may bring: past this a connection's further requests wait in its socket."""
+    """READs under way, by what they may bring: past this a connection's further requests wait in its
+    socket."""
     unsent_s: float = 120.0
     """A connection that takes no response for this long is dropped."""
     interim_s: float = 1.0
@@ -58,7 +59,8 @@ class Limits:
 
     @property
     def frame_max_bytes(self) -> int:
-        """The longest frame with large MTU: a WRITE of the greatest size, sealed, with room for its headers."""
+        """The longest frame with large MTU: a WRITE of the greatest size, sealed, with room for its
+        headers."""
         return self.io_size_max_bytes + 65536
 
 

@@ -1,7 +1,8 @@
 """Messages that answer no request: oplock and lease break notifications.
 
 Their MessageId is all ones, SessionId and TreeId are zero, they are never signed.
-Source: [MS-SMB2] 3.3.4.6 Object Store Indicates an Oplock Break; 3.3.4.7 Object Store Indicates a Lease Break.
+Source: [MS-SMB2] 3.3.4.6 Object Store Indicates an Oplock Break; 3.3.4.7 Object Store Indicates a Lease
+Break.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ _HEADER = Header(
 
 
 def oplock_break_message(level: int, persistent_id: int, volatile_id: int) -> bytes:
-    return _HEADER + OplockBreakNotification(oplock_level=level, file_id=FileId(persistent_id, volatile_id)).encode()
+    return (
+        _HEADER
+        + OplockBreakNotification(oplock_level=level, file_id=FileId(persistent_id, volatile_id)).encode()
+    )
 
 
 def lease_break_message(notice: LeaseBreak) -> bytes:

@@ -1,8 +1,8 @@
 """Opens, as the server keeps them. Source: [MS-SMB2] 3.3.1.10 Per Open.
 
-What the open may do, and whether it is kept after its client is gone, the object store knows (`file`); this is the name that
-the client has for it, and what the protocol alone needs: channel sequence, resiliency, replay.
-Owner: the server's tables (`Server.opens`, `Session.opens`). No I/O.
+What the open may do, and whether it is kept after its client is gone, the object store knows (`file`); this
+is the name that the client has for it, and what the protocol alone needs: channel sequence, resiliency,
+replay. Owner: the server's tables (`Server.opens`, `Session.opens`). No I/O.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)
 class Open:
-    """`persistent_id` and `volatile_id` are the two halves of the FileId. Exactly one of `file` and `pipe` is set."""
+    """`persistent_id` and `volatile_id` are the two halves of the FileId. Exactly one of `file` and `pipe` is
+    set."""
 
     persistent_id: int
     volatile_id: int

@@ -1,8 +1,10 @@
-"""One request on its way through a command handler, and its reply. Source: [MS-SMB2] 3.3.5.2 Receiving Any Message.
+"""One request on its way through a command handler, and its reply. Source: [MS-SMB2] 3.3.5.2 Receiving Any
+Message.
 
-The dispatcher makes a Request only after the message was verified, decrypted, found inside the credit window and its session
-and tree connect were resolved. Handlers read `message` (it begins at the SMB2 header; all offsets in SMB2 bodies are
-relative to it) and return a body. `open_of` resolves a FileId, including the one that a related compound inherits.
+The dispatcher makes a Request only after the message was verified, decrypted, found inside the credit window
+and its session and tree connect were resolved. Handlers read `message` (it begins at the SMB2 header; all
+offsets in SMB2 bodies are relative to it) and return a body. `open_of` resolves a FileId, including the one
+that a related compound inherits.
 """
 
 from __future__ import annotations
@@ -31,8 +33,9 @@ _MODIFYING = frozenset((Command.WRITE, Command.SET_INFO, Command.IOCTL))
 class Reply:
     """`body` follows the 64-byte header; its offsets are relative to that header.
 
-    `frame`: memory in which `body` lies at `smbproto.endpoint.framing.BODY_START`, with TAG_BYTES of slack behind it: a reply
-    with much data is sent from there and not copied. `preauth`: a hash that goes on over this response.
+    `frame`: memory in which `body` lies at `smbproto.endpoint.framing.BODY_START`, with TAG_BYTES of slack
+    behind it: a reply with much data is sent from there and not copied. `preauth`: a hash that goes on over
+    this response.
     """
 
     body: bytes | bytearray | memoryview
@@ -43,7 +46,8 @@ class Reply:
 
 @dataclass(slots=True)
 class Chain:
-    """What later requests of a related compound inherit ([MS-SMB2] 3.3.5.2.7.2 Handling Compounded Related Requests)."""
+    """What later requests of a related compound inherit ([MS-SMB2] 3.3.5.2.7.2 Handling Compounded Related
+    Requests)."""
 
     open: Open | None = None
     had_file_id: bool = False
@@ -55,10 +59,11 @@ class Chain:
 
 
 class Request:
-    """See the module. `session` is set for all but NEGOTIATE, SESSION_SETUP; `tree` for all that need a TreeId.
+    """See the module. `session` is set for all but NEGOTIATE, SESSION_SETUP; `tree` for all that need a
+    TreeId.
 
-    `session_id` and `tree_id` go into the response header: SESSION_SETUP and TREE_CONNECT set them. `signer` signs the response
-    if `must_sign`.
+    `session_id` and `tree_id` go into the response header: SESSION_SETUP and TREE_CONNECT set them. `signer`
+    signs the response if `must_sign`.
     """
 
     __slots__ = (
@@ -131,8 +136,9 @@ class Request:
     def open_of(self, persistent_id: int, volatile_id: int) -> Open:
         """The Open of this FileId on this session and tree.
 
-        Raises: StatusError FILE_CLOSED; INVALID_HANDLE for an inherited id where nothing is inherited; the status of
-        the request before, if that failed. Source: [MS-SMB2] 3.3.5.2.7.2; each command's "locate the open".
+        Raises: StatusError FILE_CLOSED; INVALID_HANDLE for an inherited id where nothing is inherited; the
+        status of the request before, if that failed. Source: [MS-SMB2] 3.3.5.2.7.2; each command's "locate
+        the open".
         """
         chain = self.chain
         if self.is_related and chain is not None and volatile_id == RELATED_FILE_ID:
@@ -168,7 +174,8 @@ class Request:
             self.chain.had_file_id = True
 
     def _check_channel_sequence(self, open: Open) -> None:
-        """[MS-SMB2] 3.3.5.2.10 Verifying the Channel Sequence Number. Counts the request; `done` counts it out."""
+        """[MS-SMB2] 3.3.5.2.10 Verifying the Channel Sequence Number. Counts the request; `done` counts it
+        out."""
         ahead = (self.channel_sequence - open.channel_sequence) & 0xFFFF
         is_stale = ahead > 0x7FFF
         if is_stale or (self.is_replay and open.outstanding_before):

@@ -1,9 +1,9 @@
 """The server: configuration and the tables that outlive a connection. Source: [MS-SMB2] 3.3.1.5 Global.
 
-`Server` runs alone, serves any `Volume`, and is driven from `smbsrv/io/`. It is the BreakSink of its volumes: a break becomes a
-message to whichever live channel the holder has.
-Invariants: an open in `opens` has a session and a tree, and stands in both their tables, or it is kept for a client that is
-gone and has neither. A share's name compares without case.
+`Server` runs alone, serves any `Volume`, and is driven from `smbsrv/io/`. It is the BreakSink of its volumes:
+a break becomes a message to whichever live channel the holder has.
+Invariants: an open in `opens` has a session and a tree, and stands in both their tables, or it is kept for a
+client that is gone and has neither. A share's name compares without case.
 Owner: the node (`cluster/`). No I/O.
 """
 
@@ -57,7 +57,8 @@ class Authenticator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NetworkInterface:
-    """One address clients may open further channels to ([MS-SMB2] 2.2.32.5 NETWORK_INTERFACE_INFO Response)."""
+    """One address clients may open further channels to ([MS-SMB2] 2.2.32.5 NETWORK_INTERFACE_INFO
+    Response)."""
 
     index: int
     address: str
@@ -126,7 +127,8 @@ class Server:
         self.pipes: dict[str, Callable[[Server, Session], Pipe]] = {}
         """Pipes of this server besides the RPC services, by lower-case name; the node adds its own."""
         self.create_guids: dict[tuple[bytes, bytes], Open] = {}
-        """Opens by (ClientGuid, CreateGuid), those whose CREATE is not answered yet included ([MS-SMB2] 3.3.5.9.10)."""
+        """Opens by (ClientGuid, CreateGuid), those whose CREATE is not answered yet included ([MS-SMB2]
+        3.3.5.9.10)."""
         self.is_stopping = False
         self.statistics = Statistics(started_filetime=runtime.filetime())
         self._volumes: list[object] = []
@@ -171,9 +173,9 @@ class Server:
     def new_session(self, connection: Connection) -> Session:
         """An IN_PROGRESS session, known to the server and, through its channel, to this connection."""
         need(len(self.sessions) < self.limits.sessions, "sessions")
-        while (session_id := int.from_bytes(self.runtime.random_bytes(8), "little") & ~(1 << 63)) in self.sessions or (
-            session_id < 0x10000
-        ):
+        while (
+            session_id := int.from_bytes(self.runtime.random_bytes(8), "little") & ~(1 << 63)
+        ) in self.sessions or (session_id < 0x10000):
             pass
         now = self.runtime.now()
         session = Session(session_id, connection.dialect, connection.client_guid, creation_s=now, idle_s=now)
@@ -182,7 +184,8 @@ class Server:
         return session
 
     async def end_session(self, session: Session) -> None:
-        """[MS-SMB2] 3.3.5.6 Receiving an SMB2 LOGOFF Request: its opens close, its trees end, no connection knows it."""
+        """[MS-SMB2] 3.3.5.6 Receiving an SMB2 LOGOFF Request: its opens close, its trees end, no connection
+        knows it."""
         self.sessions.pop(session.id, None)
         session.setups.clear()
         for connection in list(session.channels):
@@ -214,7 +217,8 @@ class Server:
         self.runtime.spawn(settle, "sessions lost")
 
     async def client_lost(self, session: Session) -> None:
-        """[MS-SMB2] 3.3.7.1 Handling Loss of a Connection, when the last channel is gone: each open is kept or closed."""
+        """[MS-SMB2] 3.3.7.1 Handling Loss of a Connection, when the last channel is gone: each open is kept
+        or closed."""
         self.sessions.pop(session.id, None)
         for open in list(session.opens.values()):
             file = open.file
@@ -240,7 +244,8 @@ class Server:
         return open
 
     def adopt_open(self, open: Open, session: Session, tree: TreeConnect) -> None:
-        """A kept open has its client back: a new volatile id in these tables ([MS-SMB2] 3.3.5.9.7, 3.3.5.9.12)."""
+        """A kept open has its client back: a new volatile id in these tables ([MS-SMB2] 3.3.5.9.7,
+        3.3.5.9.12)."""
         assert open.session is None and open.tree is None, "this open has a client"
         need(len(session.opens) < self.limits.opens_per_session, "opens of a session")
         open.volatile_id, self._next_open_id = self._next_open_id, self._next_open_id + 1
@@ -322,4 +327,6 @@ class Server:
 
 def _must_encrypt(open: Open) -> bool:
     """[MS-SMB2] 3.3.4.1.4 Encrypting the Message, for what answers no request."""
-    return (open.session is not None and open.session.encrypt_data) or (open.tree is not None and open.tree.encrypt)
+    return (open.session is not None and open.session.encrypt_data) or (
+        open.tree is not None and open.tree.encrypt
+    )

@@ -1,7 +1,9 @@
-"""An authentication under way: a new session, an old one once more, or one that is bound to a further connection.
+"""An authentication under way: a new session, an old one once more, or one that is bound to a further
+connection.
 
-Source: [MS-SMB2] 3.3.5.5.1 Authenticating a New Session; 3.3.5.5.2 Reauthenticating an Existing Session; 3.3.5.5.3 Handling
-GSS-API Authentication. It lives on `Session.setups` under the connection it runs on. No I/O.
+Source: [MS-SMB2] 3.3.5.5.1 Authenticating a New Session; 3.3.5.5.2 Reauthenticating an Existing Session;
+3.3.5.5.3 Handling GSS-API Authentication. It lives on `Session.setups` under the connection it runs on. No
+I/O.
 """
 
 from __future__ import annotations
@@ -51,9 +53,12 @@ class Setup:
         return cls(purpose, server, SpnegoAcceptor(ntlm), preauth.copy())
 
     def step(self, token: bytes) -> Accepted:
-        """Take the client's token. Raises: AuthenticationFailed, WireError, StatusError; the setup is then over."""
+        """Take the client's token. Raises: AuthenticationFailed, WireError, StatusError; the setup is then
+        over."""
         self.rounds += 1
-        need(self.rounds <= self.server.limits.setup_rounds, "rounds of a session setup", Status.LOGON_FAILURE)
+        need(
+            self.rounds <= self.server.limits.setup_rounds, "rounds of a session setup", Status.LOGON_FAILURE
+        )
         if token.startswith(b"NTLMSSP\0"):
             self.is_wrapped = False
         try:

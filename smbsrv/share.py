@@ -1,7 +1,7 @@
 """Shares: names under which volumes are served. Source: [MS-SMB2] 3.3.1.6 Per Share.
 
-Configuration comes from above (`cluster/`), and may change while the server runs. Access to a share is decided here, by its
-own list of rights; access to files is the object store's matter.
+Configuration comes from above (`cluster/`), and may change while the server runs. Access to a share is
+decided here, by its own list of rights; access to files is the object store's matter.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from storage.volume import Volume
 
 @dataclass(slots=True)
 class Share:
-    """`volume` None: the IPC$ share. `path`: directory of the volume that is the share's root ("" the volume's root).
+    """`volume` None: the IPC$ share. `path`: directory of the volume that is the share's root ("" the
+    volume's root).
 
     `access`: SID text -> maximal access mask; empty: everyone authenticated has full access.
     """

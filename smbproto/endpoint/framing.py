@@ -3,8 +3,9 @@
     base   base+4                 base+56             end      end+16
     | len  | (TRANSFORM_HEADER)   | message(s)        | slack |
 
-The length is 4 bytes, big-endian, top byte zero. The TRANSFORM_HEADER is there only if the frame is sealed; else the message
-begins at base+4. A message is built in its place, then signed or sealed there; nothing is copied.
+The length is 4 bytes, big-endian, top byte zero. The TRANSFORM_HEADER is there only if the frame is sealed;
+else the message begins at base+4. A message is built in its place, then signed or sealed there; nothing is
+copied.
 
 Source: [MS-SMB2] 2.1 Transport (Direct TCP transport packet header); 3.3.4.1 Sending Any Outgoing Message.
 """
@@ -27,6 +28,7 @@ __all__ = [
     "Arena",
     "OutMessage",
     "finish_frame",
+    "finish_single",
     "frame_bytes_max",
     "frame_length_untrusted",
     "write_frame",
@@ -85,7 +87,8 @@ class OutMessage:
         signer: Signer | None = None,
         preauth: PreauthIntegrity | None = None,
     ) -> None:
-        """`low`, `high`: process id and tree id, or the halves of the async id. `preauth` goes on over the message."""
+        """`low`, `high`: process id and tree id, or the halves of the async id. `preauth` goes on over the
+        message."""
         self.command = command
         self.status = status
         self.flags = flags
@@ -116,8 +119,9 @@ def frame_bytes_max(bodies: Sequence[bytes | bytearray | memoryview]) -> int:
 
 
 def write_frame(view: memoryview, base: int, messages: Sequence[OutMessage], sealer: Sealer | None) -> int:
-    """Build a frame at `base`: the messages one after another, each but the last padded to 8 bytes and each signed.
-    Returns its end; `frame_bytes_max` of memory must be there. Source: [MS-SMB2] 3.3.4.1.3 Sending Compounded Responses.
+    """Build a frame at `base`: the messages one after another, each but the last padded to 8 bytes and each
+    signed. Returns its end; `frame_bytes_max` of memory must be there. Source: [MS-SMB2] 3.3.4.1.3 Sending
+    Compounded Responses.
     """
     start = base + (LENGTH_BYTES if sealer is None else SEALED_START)
     last = len(messages) - 1
@@ -153,6 +157,22 @@ def sign_in_place(view: memoryview, start: int, end: int, message_id: int, signe
     view[start + 16] |= SMB2_FLAGS_SIGNED
     signature = signer.sign(view[start:end], message_id, True)
     view[start + SIGNATURE_OFFSET : start + SMB2_HEADER_BYTES] = signature
+
+
+def finish_single(
+    arena: Arena, start: int, end: int, message_id: int, signer: Signer | None, sealer: Sealer | None
+) -> None:
+    """The hot path's end: one message stands at `start` in the arena's next frame, its SIGNED flag set if
+    there is a signer. Sign or seal it, write the length, move the arena's end."""
+    view = arena.view
+    base = arena.end
+    if sealer is not None:
+        sealer.seal_in_place(view, base + LENGTH_BYTES, end - start)
+    elif signer is not None:
+        signature = signer.sign(view[start:end], message_id, True)
+        view[start + SIGNATURE_OFFSET : start + SMB2_HEADER_BYTES] = signature
+    _pack_length(arena.buffer, base, end - base - LENGTH_BYTES)
+    arena.end = end
 
 
 def finish_frame(view: memoryview, base: int, end: int, sealer: Sealer | None) -> int:

@@ -1,14 +1,16 @@
 """The server's end of a connection: frames to messages, sans I/O.
 
     frame --0xFD--> decrypt in place --+
-          --0xFE-----------------------+--> elements of a compound --> window --> signature --> whoever answers
+          --0xFE-----------------------+--> elements of a compound --> window --> signature --> whoever
+          answers
           --0xFF--> SMB1 NEGOTIATE that leads to SMB2 (only as the first frame)
           --0xFC--> compression was never agreed to: the connection ends
 
-It knows keys and sequence numbers; it never knows paths or opens. What it refuses with ProtocolViolation ends the connection.
+It knows keys and sequence numbers; it never knows paths or opens. What it refuses with ProtocolViolation ends
+the connection.
 
-Source: [MS-SMB2] 3.3.5.2 Receiving Any Message; 3.3.5.2.1.1 Decrypting the Message; 3.3.5.2.7 Handling Compounded Requests;
-3.3.5.3 Receiving an SMB_COM_NEGOTIATE.
+Source: [MS-SMB2] 3.3.5.2 Receiving Any Message; 3.3.5.2.1.1 Decrypting the Message; 3.3.5.2.7 Handling
+Compounded Requests; 3.3.5.3 Receiving an SMB_COM_NEGOTIATE.
 """
 
 from __future__ import annotations
@@ -21,10 +23,13 @@ from smbproto.security.encryption import TRANSFORM_HEADER_BYTES, Opener, session
 from smbproto.security.preauth import PreauthIntegrity
 from smbproto.smb2.header import HEADER, SMB2_HEADER_BYTES
 
-__all__ = ["Element", "ServerEndpoint", "smb1_dialects_untrusted"]
+__all__ = ["Element", "HeaderFields", "ServerEndpoint", "smb1_dialects_untrusted"]
 
-Element: TypeAlias = tuple[int, int, tuple[bytes, int, int, int, int, int, int, int, int, int, int, int, bytes]]
-"""Start and end of a message in its buffer, and its header unpacked by `HEADER`."""
+HeaderFields: TypeAlias = tuple[bytes, int, int, int, int, int, int, int, int, int, int, int, bytes]
+"""A header unpacked by `HEADER`: magic, size, charge, status or channel sequence, command, credits, flags,
+next, message id, process id, tree id (the halves of an async id), session id, signature."""
+Element: TypeAlias = tuple[int, int, HeaderFields]
+"""Start and end of a message in its buffer, and its header."""
 
 SMB1_NEGOTIATE_OFFSET = 32
 SMB1_COM_NEGOTIATE = 0x72

@@ -1,7 +1,7 @@
 """CANCEL. Source: [MS-SMB2] 3.3.5.16 Receiving an SMB2 CANCEL Request.
 
-Only what waits for something of unknown length is stopped; a disk request that has begun is done anyway. The cancelled request
-is answered with STATUS_CANCELLED, the CANCEL itself never.
+Only what waits for something of unknown length is stopped; a disk request that has begun is done anyway. The
+cancelled request is answered with STATUS_CANCELLED, the CANCEL itself never.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""CLOSE. Source: [MS-SMB2] 3.3.5.10 Receiving an SMB2 CLOSE Request; [MS-FSA] 2.1.5.5 Server Requests Closing an Open."""
+"""CLOSE. Source: [MS-SMB2] 3.3.5.10 Receiving an SMB2 CLOSE Request; [MS-FSA] 2.1.5.5 Server Requests Closing
+an Open."""
 
 from __future__ import annotations
 

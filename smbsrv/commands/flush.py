@@ -1,4 +1,5 @@
-"""FLUSH. Source: [MS-SMB2] 3.3.5.11 Receiving an SMB2 FLUSH Request; [MS-FSA] 2.1.5.7 Server Requests Flushing Cached Data."""
+"""FLUSH. Source: [MS-SMB2] 3.3.5.11 Receiving an SMB2 FLUSH Request; [MS-FSA] 2.1.5.7 Server Requests
+Flushing Cached Data."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
     NEW --SMB1 with "SMB 2.???"--> wildcard (0x02FF) --NEGOTIATE--> negotiated
      |  --SMB1 with "SMB 2.002"-----------------------------------> negotiated (2.0.2)
-     +---NEGOTIATE------------------------------------------------> negotiated;   a second one ends the connection
+     +---NEGOTIATE------------------------------------------------> negotiated;   a second one ends the
+     connection
 
 Source: [MS-SMB2] 3.3.5.3 Receiving an SMB_COM_NEGOTIATE; 3.3.5.4 Receiving an SMB2 NEGOTIATE Request.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from smbproto.codec import Message
 from smbproto.endpoint.framing import OutMessage
 from smbproto.endpoint.server import smb1_dialects_untrusted
 from smbproto.errors import ProtocolViolation, WireError
@@ -38,11 +40,16 @@ _ONCE = frozenset(
         wire.SMB2_SIGNING_CAPABILITIES,
     )
 )
-_ECHOED = wire.SMB2_GLOBAL_CAP_MULTI_CHANNEL | wire.SMB2_GLOBAL_CAP_DIRECTORY_LEASING | wire.SMB2_GLOBAL_CAP_ENCRYPTION
+_ECHOED = (
+    wire.SMB2_GLOBAL_CAP_MULTI_CHANNEL
+    | wire.SMB2_GLOBAL_CAP_DIRECTORY_LEASING
+    | wire.SMB2_GLOBAL_CAP_ENCRYPTION
+)
 
 
 def answer_smb1(connection: Connection, message: memoryview) -> OutMessage:
-    """[MS-SMB2] 3.3.5.3.1 SMB 2.1 or SMB 3.x Support; 3.3.5.3.2 SMB 2.0.2 Support. Raises: ProtocolViolation."""
+    """[MS-SMB2] 3.3.5.3.1 SMB 2.1 or SMB 3.x Support; 3.3.5.3.2 SMB 2.0.2 Support. Raises:
+    ProtocolViolation."""
     try:
         names = smb1_dialects_untrusted(message)
     except WireError as error:
@@ -57,7 +64,9 @@ def answer_smb1(connection: Connection, message: memoryview) -> OutMessage:
     else:
         raise ProtocolViolation("an SMB1 client that knows no SMB2 dialect of ours")
     credits = connection.window.grant(1)
-    return OutMessage(Command.NEGOTIATE, Status.SUCCESS, SMB2_FLAGS_SERVER_TO_REDIR, 0, 0, 0, 0, body, credits=credits)
+    return OutMessage(
+        Command.NEGOTIATE, Status.SUCCESS, SMB2_FLAGS_SERVER_TO_REDIR, 0, 0, 0, 0, body, credits=credits
+    )
 
 
 async def handle(request: Request) -> Reply:
@@ -125,7 +134,11 @@ def _capabilities(connection: Connection, dialect: int) -> int:
 
 def _response(connection: Connection, dialect: int, contexts: tuple[wire.NegotiateContext, ...]) -> bytes:
     server = connection.server
-    size = server.limits.io_size_max_bytes if dialect != wire.SMB2_DIALECT_202 else server.limits.io_size_small_bytes
+    size = (
+        server.limits.io_size_max_bytes
+        if dialect != wire.SMB2_DIALECT_202
+        else server.limits.io_size_small_bytes
+    )
     is_wildcard = dialect == wire.SMB2_DIALECT_WILDCARD
     return wire.NegotiateResponse(
         security_mode=_security_mode(server),
@@ -147,24 +160,27 @@ def _agree(
     """The contexts of our answer. Unknown ones are ignored. Raises: StatusError, WireError."""
     config = connection.server.config
     found: dict[int, bytes] = {}
-    for kind, data in offered:
+    for kind, body in offered:
         if kind in _ONCE and kind in found:
             raise StatusError(Status.INVALID_PARAMETER, f"negotiate context {kind} comes twice")
-        found.setdefault(kind, data)
+        found.setdefault(kind, body)
     answers: list[wire.NegotiateContext] = []
 
-    def answer(kind: int, context: wire.Message) -> None:
+    def answer(kind: int, context: Message) -> None:
         answers.append(wire.NegotiateContext(kind, context.encode()))
 
-    data = found.get(wire.SMB2_PREAUTH_INTEGRITY_CAPABILITIES)
+    data: bytes | None = found.get(wire.SMB2_PREAUTH_INTEGRITY_CAPABILITIES)
     if data is None:
         raise StatusError(Status.INVALID_PARAMETER, "3.1.1 without preauthentication integrity")
     if wire.HASH_SHA512 not in wire.PreauthIntegrityCapabilities.decode_untrusted(data).hash_algorithms:
-        raise StatusError(Status.SMB_NO_PREAUTH_INTEGRITY_HASH_OVERLAP, "no hash algorithm of the client's is ours")
+        raise StatusError(
+            Status.SMB_NO_PREAUTH_INTEGRITY_HASH_OVERLAP, "no hash algorithm of the client's is ours"
+        )
     answer(
         wire.SMB2_PREAUTH_INTEGRITY_CAPABILITIES,
         wire.PreauthIntegrityCapabilities(
-            hash_algorithms=(wire.HASH_SHA512,), salt=connection.server.runtime.random_bytes(PREAUTH_SALT_BYTES)
+            hash_algorithms=(wire.HASH_SHA512,),
+            salt=connection.server.runtime.random_bytes(PREAUTH_SALT_BYTES),
         ),
     )
     data = found.get(wire.SMB2_ENCRYPTION_CAPABILITIES)
@@ -172,18 +188,25 @@ def _agree(
         ciphers = wire.EncryptionCapabilities.decode_untrusted(data).ciphers
         _not_empty(ciphers, "ciphers")
         connection.cipher = next((cipher for cipher in config.ciphers if cipher in ciphers), None)
-        answer(wire.SMB2_ENCRYPTION_CAPABILITIES, wire.EncryptionCapabilities(ciphers=(connection.cipher or 0,)))
+        answer(
+            wire.SMB2_ENCRYPTION_CAPABILITIES, wire.EncryptionCapabilities(ciphers=(connection.cipher or 0,))
+        )
     data = found.get(wire.SMB2_SIGNING_CAPABILITIES)
     if data is not None:
         algorithms = wire.SigningCapabilities.decode_untrusted(data).algorithms
         _not_empty(algorithms, "signing algorithms")
-        chosen = next((known for known in config.signing_algorithms if known in algorithms), SigningAlgorithm.AES_CMAC)
+        chosen = next(
+            (known for known in config.signing_algorithms if known in algorithms), SigningAlgorithm.AES_CMAC
+        )
         connection.signing_algorithm = chosen
         answer(wire.SMB2_SIGNING_CAPABILITIES, wire.SigningCapabilities(algorithms=(chosen,)))
     data = found.get(wire.SMB2_COMPRESSION_CAPABILITIES)
     if data is not None:
         _not_empty(wire.CompressionCapabilities.decode_untrusted(data).algorithms, "compression algorithms")
-        answer(wire.SMB2_COMPRESSION_CAPABILITIES, wire.CompressionCapabilities(algorithms=(wire.COMPRESSION_NONE,)))
+        answer(
+            wire.SMB2_COMPRESSION_CAPABILITIES,
+            wire.CompressionCapabilities(algorithms=(wire.COMPRESSION_NONE,)),
+        )
     name = found.get(wire.SMB2_NETNAME_NEGOTIATE_CONTEXT_ID)
     if name is not None:
         connection.client_name = wire.NetnameContext.decode_untrusted(name).net_name

@@ -1,6 +1,7 @@
 """OPLOCK_BREAK acknowledgments, of oplocks and of leases.
 
-Source: [MS-SMB2] 3.3.5.22.1 Processing an Oplock Acknowledgment; 3.3.5.22.2 Processing a Lease Acknowledgment.
+Source: [MS-SMB2] 3.3.5.22.1 Processing an Oplock Acknowledgment; 3.3.5.22.2 Processing a Lease
+Acknowledgment.
 """
 
 from __future__ import annotations

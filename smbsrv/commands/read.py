@@ -1,15 +1,15 @@
-"""READ. Source: [MS-SMB2] 3.3.5.12 Receiving an SMB2 READ Request; [MS-FSA] 2.1.5.3 Server Requests a Read."""
+"""READ. Source: [MS-SMB2] 3.3.5.12 Receiving an SMB2 READ Request; [MS-FSA] 2.1.5.3 Server Requests a
+Read."""
 
 from __future__ import annotations
 
 from struct import Struct
 from typing import TYPE_CHECKING
 
-from smbproto.endpoint.framing import BODY_START, LENGTH_BYTES, SEALED_START
+from smbproto.endpoint.framing import BODY_START, LENGTH_BYTES, SEALED_START, finish_single
 from smbproto.security.encryption import TAG_BYTES
 from smbproto.smb2.header import (
     NO_SIGNATURE,
-    SIGNATURE_OFFSET,
     SMB2_FLAGS_SERVER_TO_REDIR,
     SMB2_FLAGS_SIGNED,
     SMB2_HEADER_BYTES,
@@ -21,6 +21,7 @@ from smbsrv.commands.payload import CREDIT_BYTES
 from smbsrv.request import Reply, Request
 
 if TYPE_CHECKING:
+    from smbproto.endpoint.server import HeaderFields
     from smbsrv.channel import Channel
     from smbsrv.connection import Connection
     from smbsrv.open import Open
@@ -32,7 +33,6 @@ DATA_OFFSET = SMB2_HEADER_BYTES + RESPONSE_BYTES
 MESSAGE_MIN_BYTES = SMB2_HEADER_BYTES + READ_REQUEST.size
 
 _request = READ_REQUEST.unpack_from
-_length = Struct(">I").pack_into
 # The header and the fixed part of the response in one.
 _response = Struct("<4sHHIHHIIQIIQ16sHBBIII").pack_into
 _READ = int(Command.READ)
@@ -41,14 +41,16 @@ _ANSWER_SIGNED = SMB2_FLAGS_SERVER_TO_REDIR | SMB2_FLAGS_SIGNED
 
 
 def read_now(
-    connection: Connection, channel: Channel, view: memoryview, start: int, end: int, header: tuple[object, ...],
+    connection: Connection, channel: Channel, view: memoryview, start: int, end: int, header: HeaderFields,
     sealed_by: Channel | None,
 ) -> bool:  # fmt: skip
     """See `smbsrv.fast`."""
     if end - start < MESSAGE_MIN_BYTES:
         return False
     (_, _, charge, sequence, _, credits, flags, _, message_id, process_id, tree_id, session_id, _) = header
-    size, _, _, length, offset, persistent_id, volatile_id, minimum, rdma, _, _, _ = _request(view, start + 64)
+    size, _, _, length, offset, persistent_id, volatile_id, minimum, rdma, _, _, _ = _request(
+        view, start + 64
+    )
     session = channel.session
     open = session.opens.get(volatile_id)
     if open is None or open.file is None or open.persistent_id != persistent_id or size != 49 or rdma:
@@ -74,34 +76,31 @@ def read_now(
     stop = data + count
     signer = channel.signer if flags & SMB2_FLAGS_SIGNED and sealed_by is None else None
     granted = connection.window.grant(credits if credits > charge else charge or 1)
+    answer = _ANSWER if signer is None else _ANSWER_SIGNED
     _response(
-        arena.buffer, message, b"\xfeSMB", 64, charge, 0, _READ, granted, _ANSWER if signer is None else _ANSWER_SIGNED,
-        0, message_id, process_id, tree_id, session_id, NO_SIGNATURE, 17, DATA_OFFSET, 0, count, 0, 0,
+        arena.buffer, message, b"\xfeSMB", 64, charge, 0, _READ, granted, answer, 0, message_id,
+        process_id, tree_id, session_id, NO_SIGNATURE, 17, DATA_OFFSET, 0, count, 0, 0,
     )  # fmt: skip
-    if signer is not None:
-        signature = signer.sign(amv[message:stop], message_id, True)
-        amv[message + SIGNATURE_OFFSET : message + SMB2_HEADER_BYTES] = signature
-    elif sealed_by is not None:
-        sealer = sealed_by.sealer
-        assert sealer is not None
-        sealer.seal_in_place(amv, base + LENGTH_BYTES, stop - message)
-    _length(arena.buffer, base, stop - base - LENGTH_BYTES)
-    arena.end = stop
+    finish_single(arena, message, stop, message_id, signer, None if sealed_by is None else sealed_by.sealer)
     connection.server.statistics.bytes_read += count
     return True
 
 
 def check_size(request: Request, length: int, limit: int) -> None:
-    """[MS-SMB2] 3.3.5.2.5 Verifying the Credit Charge and the Payload Size. Raises: StatusError INVALID_PARAMETER."""
+    """[MS-SMB2] 3.3.5.2.5 Verifying the Credit Charge and the Payload Size. Raises: StatusError
+    INVALID_PARAMETER."""
     if length > limit:
         raise StatusError(Status.INVALID_PARAMETER, f"{length} bytes are over the {limit} agreed on")
     if length > CREDIT_BYTES and request.connection.supports_multi_credit:
         if length > (request.credit_charge or 1) * CREDIT_BYTES:
-            raise StatusError(Status.INVALID_PARAMETER, f"{request.credit_charge} credits do not pay for {length} bytes")
+            raise StatusError(
+                Status.INVALID_PARAMETER, f"{request.credit_charge} credits do not pay for {length} bytes"
+            )
 
 
 async def handle(request: Request) -> Reply:
-    """[MS-SMB2] 3.3.5.12 Receiving an SMB2 READ Request. A READ that must wait gets memory in which its reply is sent."""
+    """[MS-SMB2] 3.3.5.12 Receiving an SMB2 READ Request. A READ that must wait gets memory in which its reply
+    is sent."""
     message = ReadRequest.decode_untrusted(request.message)
     open = request.open_of(*message.file_id)
     check_size(request, message.length, request.connection.max_read_size)

@@ -1,7 +1,7 @@
 """SESSION_SETUP: new sessions, reauthentication, binding to a further connection.
 
-Source: [MS-SMB2] 3.3.5.5 Receiving an SMB2 SESSION_SETUP Request; 3.3.5.5.1 Authenticating a New Session; 3.3.5.5.2
-Reauthenticating an Existing Session; 3.3.5.5.3 Handling GSS-API Authentication.
+Source: [MS-SMB2] 3.3.5.5 Receiving an SMB2 SESSION_SETUP Request; 3.3.5.5.1 Authenticating a New Session;
+3.3.5.5.2 Reauthenticating an Existing Session; 3.3.5.5.3 Handling GSS-API Authentication.
 Passwords, hashes, keys and tokens never reach the log.
 """
 
@@ -50,7 +50,11 @@ async def handle(request: Request) -> Reply:
         session, setup = _known(request)
     setup.preauth.update(request.message)
     try:
-        need(len(message.security_buffer) <= server.limits.security_buffer_bytes, "security token", Status.INVALID_PARAMETER)
+        need(
+            len(message.security_buffer) <= server.limits.security_buffer_bytes,
+            "security token",
+            Status.INVALID_PARAMETER,
+        )
         accepted = setup.step(message.security_buffer)
         if accepted.identity is None:
             body = SessionSetupResponse(security_buffer=accepted.token).encode()
@@ -58,7 +62,13 @@ async def handle(request: Request) -> Reply:
         flags = await _complete(request, session, setup, message, accepted.identity)
     except (StatusError, WireError) as error:
         server.statistics.logon_failures += 1
-        log.warning("logon failed connection=%d peer=%s %s: %s", connection.id, connection.peer, setup.purpose.value, error)
+        log.warning(
+            "logon failed connection=%d peer=%s %s: %s",
+            connection.id,
+            connection.peer,
+            setup.purpose.value,
+            error,
+        )
         await _failed(request, session, setup)
         raise
     session.setups.pop(connection, None)
@@ -66,7 +76,8 @@ async def handle(request: Request) -> Reply:
 
 
 def _check_encryption(request: Request) -> None:
-    """Where everything must be encrypted, who cannot has no business here. Raises: StatusError ACCESS_DENIED."""
+    """Where everything must be encrypted, who cannot has no business here. Raises: StatusError
+    ACCESS_DENIED."""
     config, connection = request.server.config, request.connection
     if config.encrypt_data and config.reject_unencrypted_access and connection.cipher is None:
         raise StatusError(Status.ACCESS_DENIED, "the server demands encryption, the client offers none")
@@ -103,11 +114,14 @@ def _known(request: Request) -> tuple[Session, Setup]:
 
 
 def _binding(request: Request) -> tuple[Session, Setup]:
-    """[MS-SMB2] 3.3.5.5, step 4: the session exists, and this request is signed with its key. Raises: StatusError."""
+    """[MS-SMB2] 3.3.5.5, step 4: the session exists, and this request is signed with its key. Raises:
+    StatusError."""
     connection, server = request.connection, request.server
     session = server.sessions.get(request.session_id)
     if connection.dialect < 0x0300 or not server.config.multichannel:
-        raise StatusError(Status.REQUEST_NOT_ACCEPTED, "a session binding, but this is no multichannel connection")
+        raise StatusError(
+            Status.REQUEST_NOT_ACCEPTED, "a session binding, but this is no multichannel connection"
+        )
     if session is None:
         raise StatusError(Status.USER_SESSION_DELETED, f"session {request.session_id:#x}")
     if session.dialect != connection.dialect:
@@ -196,8 +210,12 @@ def _establish(
         return
     keys = _keys(request, setup, identity)
     session.keys, session.full_session_key = keys, identity.session_key
-    session.signer = make_signer(signing_algorithm_of(connection.dialect, connection.signing_algorithm), keys.signing)
-    session.signing_required = config.signing_required or bool(message.security_mode & SMB2_NEGOTIATE_SIGNING_REQUIRED)
+    session.signer = make_signer(
+        signing_algorithm_of(connection.dialect, connection.signing_algorithm), keys.signing
+    )
+    session.signing_required = config.signing_required or bool(
+        message.security_mode & SMB2_NEGOTIATE_SIGNING_REQUIRED
+    )
     channel = session.channels[connection]
     channel.signer = session.signer
     if connection.dialect >= 0x0300 and connection.cipher is not None:
@@ -208,7 +226,8 @@ def _establish(
 
 
 def _bind(request: Request, session: Session, setup: Setup, identity: Authenticated) -> None:
-    """A further channel, with a signing key of its own. Raises: StatusError ACCESS_DENIED for another user."""
+    """A further channel, with a signing key of its own. Raises: StatusError ACCESS_DENIED for another
+    user."""
     connection = request.connection
     account, token = setup.account, session.token
     if identity.is_anonymous or account is None or token is None or account.token.user != token.user:
@@ -231,11 +250,14 @@ def _let_seal(channel: Channel) -> None:
 
 def _keys(request: Request, setup: Setup, identity: Authenticated) -> SessionKeys:
     connection = request.connection
-    return derive_session_keys(connection.dialect, identity.session_key, connection.cipher, setup.preauth.value)
+    return derive_session_keys(
+        connection.dialect, identity.session_key, connection.cipher, setup.preauth.value
+    )
 
 
 async def _end_previous(request: Request, session: Session, previous_id: int) -> None:
-    """[MS-SMB2] 3.3.5.5.3: the client says that this session replaces one whose connection it lost before we did."""
+    """[MS-SMB2] 3.3.5.5.3: the client says that this session replaces one whose connection it lost before we
+    did."""
     previous = request.server.sessions.get(previous_id)
     if previous is None or previous is session or previous.token is None or session.token is None:
         return
@@ -247,7 +269,8 @@ async def _end_previous(request: Request, session: Session, previous_id: int) ->
 
 
 async def _failed(request: Request, session: Session, setup: Setup) -> None:
-    """A failed setup leaves no session behind, a failed reauthentication neither; a failed binding leaves it as it was."""
+    """A failed setup leaves no session behind, a failed reauthentication neither; a failed binding leaves it
+    as it was."""
     session.setups.pop(request.connection, None)
     if setup.purpose is Purpose.BINDING:
         return

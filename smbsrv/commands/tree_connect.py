@@ -33,7 +33,9 @@ async def handle(request: Request) -> bytes:
     must_encrypt = _must_encrypt(request, share)
     access = maximal_access(share, session)
     if share.max_uses:
-        uses = sum(tree.share is share for known in request.server.sessions.values() for tree in known.trees.values())
+        uses = sum(
+            tree.share is share for known in request.server.sessions.values() for tree in known.trees.values()
+        )
         need(uses < share.max_uses, f"connections to {share.name}", Status.REQUEST_NOT_ACCEPTED)
     need(len(session.trees) < request.server.limits.trees_per_session, "tree connects of a session")
     tree_id, session.next_tree_id = session.next_tree_id, session.next_tree_id + 1
@@ -55,7 +57,8 @@ async def handle(request: Request) -> bytes:
 
 
 def _require_protection(request: Request, session: Session) -> None:
-    """In 3.1.1 the first message after the session setup proves that nobody was in between. Raises: ProtocolViolation."""
+    """In 3.1.1 the first message after the session setup proves that nobody was in between. Raises:
+    ProtocolViolation."""
     if request.connection.dialect < 0x0311 or session.is_anonymous or session.is_guest:
         return
     if not request.is_encrypted and not request.flags & SMB2_FLAGS_SIGNED:
@@ -74,14 +77,17 @@ def _share_of(request: Request, path: str) -> Share:
 
 
 def _must_encrypt(request: Request, share: Share) -> bool:
-    """Whether requests on this tree connect must be encrypted. Raises: StatusError ACCESS_DENIED if the client cannot."""
+    """Whether requests on this tree connect must be encrypted. Raises: StatusError ACCESS_DENIED if the
+    client cannot."""
     session = request.session
     assert session is not None
     if not share.encrypt_data:
         return False
     if session.sealer is None:
         if request.server.config.reject_unencrypted_access:
-            raise StatusError(Status.ACCESS_DENIED, f"share {share.name} must be encrypted, the client cannot")
+            raise StatusError(
+                Status.ACCESS_DENIED, f"share {share.name} must be encrypted, the client cannot"
+            )
         return False
     return True
 

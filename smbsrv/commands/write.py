@@ -1,15 +1,15 @@
-"""WRITE. Source: [MS-SMB2] 3.3.5.13 Receiving an SMB2 WRITE Request; [MS-FSA] 2.1.5.4 Server Requests a Write."""
+"""WRITE. Source: [MS-SMB2] 3.3.5.13 Receiving an SMB2 WRITE Request; [MS-FSA] 2.1.5.4 Server Requests a
+Write."""
 
 from __future__ import annotations
 
 from struct import Struct
 from typing import TYPE_CHECKING
 
-from smbproto.endpoint.framing import LENGTH_BYTES, SEALED_START
+from smbproto.endpoint.framing import LENGTH_BYTES, SEALED_START, finish_single
 from smbproto.fscc.constants import FILE_WRITE_THROUGH
 from smbproto.smb2.header import (
     NO_SIGNATURE,
-    SIGNATURE_OFFSET,
     SMB2_FLAGS_SERVER_TO_REDIR,
     SMB2_FLAGS_SIGNED,
     SMB2_HEADER_BYTES,
@@ -28,6 +28,7 @@ from smbsrv.commands.read import check_size
 from smbsrv.request import Request
 
 if TYPE_CHECKING:
+    from smbproto.endpoint.server import HeaderFields
     from smbsrv.channel import Channel
     from smbsrv.connection import Connection
 
@@ -37,7 +38,6 @@ DATA_MIN_OFFSET = SMB2_HEADER_BYTES + WRITE_REQUEST.size
 
 _request = WRITE_REQUEST.unpack_from
 _response_body = WRITE_RESPONSE.pack
-_length = Struct(">I").pack_into
 # The header and the whole body of the response in one.
 _response = Struct("<4sHHIHHIIQIIQ16sHHIIHH")
 _pack_response = _response.pack_into
@@ -47,14 +47,16 @@ _ANSWER_SIGNED = SMB2_FLAGS_SERVER_TO_REDIR | SMB2_FLAGS_SIGNED
 
 
 def write_now(
-    connection: Connection, channel: Channel, view: memoryview, start: int, end: int, header: tuple[object, ...],
+    connection: Connection, channel: Channel, view: memoryview, start: int, end: int, header: HeaderFields,
     sealed_by: Channel | None,
 ) -> bool:  # fmt: skip
     """See `smbsrv.fast`."""
     if end - start < DATA_MIN_OFFSET:
         return False
     (_, _, charge, sequence, _, credits, flags, _, message_id, process_id, tree_id, session_id, _) = header
-    size, data_offset, length, offset, persistent_id, volatile_id, rdma, _, _, _, how = _request(view, start + 64)
+    size, data_offset, length, offset, persistent_id, volatile_id, rdma, _, _, _, how = _request(
+        view, start + 64
+    )
     session = channel.session
     open = session.opens.get(volatile_id)
     if open is None or open.file is None or open.persistent_id != persistent_id or size != 49 or rdma:
@@ -64,7 +66,11 @@ def write_now(
         return False
     if how & SMB2_WRITEFLAG_WRITE_THROUGH or open.file.options & FILE_WRITE_THROUGH:
         return False
-    if length > connection.max_write_size or (length > CREDIT_BYTES and length > charge * CREDIT_BYTES) or not length:
+    if (
+        length > connection.max_write_size
+        or (length > CREDIT_BYTES and length > charge * CREDIT_BYTES)
+        or not length
+    ):
         return False
     if open.channel_sequence != sequence & 0xFFFF and connection.dialect >= 0x0300:
         return False
@@ -82,20 +88,12 @@ def write_now(
     stop = message + _response.size
     signer = channel.signer if flags & SMB2_FLAGS_SIGNED and sealed_by is None else None
     granted = connection.window.grant(credits if credits > charge else charge or 1)
+    answer = _ANSWER if signer is None else _ANSWER_SIGNED
     _pack_response(
-        arena.buffer, message, b"\xfeSMB", 64, charge, 0, _WRITE, granted, _ANSWER if signer is None else _ANSWER_SIGNED,
-        0, message_id, process_id, tree_id, session_id, NO_SIGNATURE, 17, 0, length, 0, 0, 0,
+        arena.buffer, message, b"\xfeSMB", 64, charge, 0, _WRITE, granted, answer, 0, message_id,
+        process_id, tree_id, session_id, NO_SIGNATURE, 17, 0, length, 0, 0, 0,
     )  # fmt: skip
-    amv = arena.view
-    if signer is not None:
-        signature = signer.sign(amv[message:stop], message_id, True)
-        amv[message + SIGNATURE_OFFSET : message + SMB2_HEADER_BYTES] = signature
-    elif sealed_by is not None:
-        sealer = sealed_by.sealer
-        assert sealer is not None
-        sealer.seal_in_place(amv, base + LENGTH_BYTES, stop - message)
-    _length(arena.buffer, base, stop - base - LENGTH_BYTES)
-    arena.end = stop
+    finish_single(arena, message, stop, message_id, signer, None if sealed_by is None else sealed_by.sealer)
     connection.server.statistics.bytes_written += length
     return True
 

@@ -1,7 +1,8 @@
 """Running jobs: inline as far as they go, the rest in a task. Shared by the pump and the stream driver.
 
     run(job): handler inline --ends--> next one ... --> responses leave
-                             --detaches--> task: WAIT tells the client at once; CANCEL and a lost connection stop it
+                             --detaches--> task: WAIT tells the client at once; CANCEL and a lost connection
+                             stop it
 
 A handler's bug is logged with its message and ends that connection, never the server.
 """

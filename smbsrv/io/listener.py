@@ -1,4 +1,5 @@
-"""Serving TCP: listeners, the pump, the timers. [MS-SMB2] 3.3.3 Initialization; 2.1 Transport (Direct TCP)."""
+"""Serving TCP: listeners, the pump, the timers. [MS-SMB2] 3.3.3 Initialization; 2.1 Transport (Direct
+TCP)."""
 
 from __future__ import annotations
 

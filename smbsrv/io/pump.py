@@ -4,15 +4,17 @@
       ^  ready links                                                |
       +--- recv_into -> Connection.receive ... -> one send ---------+   checkpoint every 300 us
 
-Trio waits for the epoll's descriptor, so a busy server makes no Trio step for a request. All links share one receive buffer and
-one arena; a link owns memory only for the beginning of a frame, for one large frame, or for what its client does not take.
+Trio waits for the epoll's descriptor, so a busy server makes no Trio step for a request. All links share one
+receive buffer and one arena; a link owns memory only for the beginning of a frame, for one large frame, or
+for what its client does not take.
 
-Backpressure: a link with anything unsent, or with too many bytes of READs under way, is not read. Fairness: about 1 MiB of
-responses a link and round. A buffer in which a detached job's message lies is given away until the job is answered.
-Linux only. Times are `time.perf_counter` here (spin and budget) and the server's clock elsewhere.
+Backpressure: a link with anything unsent, or with too many bytes of READs under way, is not read. Fairness:
+about 1 MiB of responses a link and round. A buffer in which a detached job's message lies is given away until
+the job is answered. Linux only. Times are `time.perf_counter` here (spin and budget) and the server's clock
+elsewhere.
 
-Measured trials: a wait_readable round trip costs 25-30 us of CPU, a poll of an own epoll 1; spinning halves the latency of a
-client that sends one request at a time.
+Measured trials: a wait_readable round trip costs 25-30 us of CPU, a poll of an own epoll 1; spinning halves
+the latency of a client that sends one request at a time.
 """
 
 from __future__ import annotations
@@ -74,8 +76,8 @@ class _Link:
     """One socket and what it owns."""
 
     __slots__ = (
-        "connection", "expects_large", "fd", "has_frames", "is_current", "is_gone", "large", "large_end", "large_have",
-        "late", "mask", "partial", "partial_since_s", "sock", "unsent", "unsent_bytes", "unsent_since_s",
+        "connection", "expects_large", "fd", "has_frames", "is_current", "is_gone", "large", "large_end",
+        "large_have", "late", "mask", "partial", "partial_since_s", "sock", "unsent", "unsent_bytes", "unsent_since_s",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket) -> None:
@@ -99,9 +101,12 @@ class _Link:
 
 
 class Pump(JobRunner):
-    """A driver (`smbsrv.connection.Driver`). `add` gives it a connected socket; `serve` serves until it is cancelled."""
+    """A driver (`smbsrv.connection.Driver`). `add` gives it a connected socket; `serve` serves until it is
+    cancelled."""
 
-    def __init__(self, server: Server, nursery: trio.Nursery, *, spin_s: float = SPIN_S, budget_s: float = BUDGET_S) -> None:
+    def __init__(
+        self, server: Server, nursery: trio.Nursery, *, spin_s: float = SPIN_S, budget_s: float = BUDGET_S
+    ) -> None:
         super().__init__(nursery)
         self.server = server
         self._spin_s, self._budget_s = spin_s, budget_s
@@ -119,7 +124,8 @@ class Pump(JobRunner):
     # links
 
     def add(self, sock: socket.socket, peer: str) -> Connection | None:
-        """Serve this connected socket, which is the pump's from now on. None: there are too many, it is closed."""
+        """Serve this connected socket, which is the pump's from now on. None: there are too many, it is
+        closed."""
         sock.setblocking(False)
         link = _Link(sock)
         try:
@@ -458,11 +464,15 @@ class Pump(JobRunner):
         for link in list(self._links.values()):
             if link.unsent and now - link.unsent_since_s > limits.unsent_s:
                 reason = "takes no responses"
-            elif (link.partial or link.large) and not link.has_frames and (
-                now - max(link.partial_since_s, link.connection.received_s) > limits.partial_frame_s
+            elif (
+                (link.partial or link.large)
+                and not link.has_frames
+                and (now - max(link.partial_since_s, link.connection.received_s) > limits.partial_frame_s)
             ):
                 reason = "leaves a frame unfinished"
             else:
                 continue
-            log.warning("dropped connection=%d peer=%s: it %s", link.connection.id, link.connection.peer, reason)
+            log.warning(
+                "dropped connection=%d peer=%s: it %s", link.connection.id, link.connection.peer, reason
+            )
             self._drop(link)

@@ -1,6 +1,8 @@
-"""A thin driver: one connection over any Trio stream, for tests, the simulation, and transports that are no sockets.
+"""A thin driver: one connection over any Trio stream, for tests, the simulation, and transports that are no
+sockets.
 
-One task reads and handles, one writes; jobs that wait have tasks in the same nursery. The pump makes the same promises faster.
+One task reads and handles, one writes; jobs that wait have tasks in the same nursery. The pump makes the same
+promises faster.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ UNSENT_BYTES_MAX = 16 << 20
 
 
 async def serve_stream(server: Server, stream: trio.abc.Stream, peer: str = "memory") -> None:
-    """Serve this one connection until it ends; closes the stream. Raises: StatusError when there are too many."""
+    """Serve this one connection until it ends; closes the stream. Raises: StatusError when there are too
+    many."""
     async with stream, trio.open_nursery() as nursery:
         driver = _StreamDriver(nursery)
         connection = server.new_connection(driver, peer)

@@ -1,6 +1,7 @@
 """What happens by the clock, for all connections in one task.
 
-- A request that takes over a second gets its interim response ([MS-SMB2] 3.3.4.2), so that no client takes us for dead.
+- A request that takes over a second gets its interim response ([MS-SMB2] 3.3.4.2), so that no client takes us
+for dead.
 - A connection without a session is dropped after a while ([MS-SMB2] 3.3.5.2: limits on strangers are ours).
 - A session whose ticket is over expires ([MS-SMB2] 3.3.2.1 Session Expiration Timer).
 Lease breaks and kept opens have their timers in the object store.
