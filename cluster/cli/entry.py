@@ -14,6 +14,6 @@ def main() -> None:
     """`sofs`."""
     scripts = Path(sys.argv[0]).resolve().parent
     sys.path[:] = [folder for folder in sys.path if not folder or Path(folder).resolve() != scripts]
-    from cluster.cli.main import main as run
+    from cluster.cli.main import app
 
-    run()
+    app()

@@ -1,4 +1,4 @@
-"""Entry point of `sofs`."""
+"""The commands of `sofs`, put together."""
 
 from __future__ import annotations
 
@@ -37,8 +37,3 @@ def options(
 def status() -> None:
     """The node at a glance."""
     do("status")
-
-
-def main() -> None:
-    """Console script."""
-    app()

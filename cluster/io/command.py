@@ -22,6 +22,9 @@ from cluster.errors import OperatorError
 from cluster.io.runtime import TrioRuntime
 from cluster.io.state import StateDirectory
 from cluster.node import NODE_FILE, Node
+from smbclient.io.connect import connect
+from smbclient.session import Session
+from smbproto import dtyp, fscc
 
 RUN_FILE = "run.json"
 ADMIN_FILE = "admin.json"
@@ -69,22 +72,28 @@ def running_at(state: StateDirectory) -> tuple[str, int] | None:
 
 
 async def _remote(state: StateDirectory, where: tuple[str, int], name: str, args: dict[str, object]) -> Any:
-    from smbclient.io.session import connect
-
     credential = json.loads(state.read(ADMIN_FILE))
     request = json.dumps({"call": name, "args": args}).encode()
     try:
         with trio.fail_after(CALL_TIMEOUT_S):
-            async with await connect(
-                where[0], where[1], user=credential["user"], password=credential["password"]
+            async with connect(
+                where[0], where[1], user=credential["user"], password=credential["password"], encrypt=True
             ) as session:
-                answer = json.loads(await session.transact_pipe(PIPE_NAME, request, REPLY_MAX_BYTES))
+                answer = json.loads(await _transact(session, request))
     except trio.TooSlowError:
-        raise OperatorError(
-            f"the node at {where[0]}:{where[1]} did not answer within {CALL_TIMEOUT_S:.0f} s"
-        ) from None
-    except OSError as error:
-        raise OperatorError(f"cannot reach the node at {where[0]}:{where[1]}: {error}") from None
+        limit = f"{CALL_TIMEOUT_S:.0f} s"
+        raise OperatorError(f"the node at {where[0]}:{where[1]} did not answer within {limit}") from None
     if "error" in answer:
         raise OperatorError(str(answer["error"]))
     return answer["result"]
+
+
+async def _transact(session: Session, request: bytes) -> bytes:
+    """One message to the node's pipe, one back."""
+    tree = await session.tree("IPC$")
+    access = dtyp.FILE_READ_DATA | dtyp.FILE_WRITE_DATA
+    pipe = await tree.create(PIPE_NAME, access=access, disposition=fscc.FILE_OPEN)
+    try:
+        return await pipe.ioctl(fscc.FSCTL_PIPE_TRANSCEIVE, request, room_bytes=REPLY_MAX_BYTES)
+    finally:
+        await pipe.close()
