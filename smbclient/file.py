@@ -7,7 +7,8 @@ Requests an IO Control Code Operation.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from types import TracebackType
 
 from smbclient.pipeline import DEPTH, Progress, Source, Target, read_chunks, write_chunks
@@ -98,7 +99,7 @@ class File:
 
     def chunks(
         self, offset: int = 0, size: int = -1, *, depth: int = DEPTH
-    ) -> AsyncIterator[tuple[int, memoryview]]:
+    ) -> AsyncGenerator[tuple[int, memoryview], None]:
         """The same as it comes: pairs (offset, data) in order. `depth`: requests in flight."""
         length = (1 << 63) - 1 - offset if size < 0 else size
         if size < 0 and self._size > offset:
@@ -108,15 +109,17 @@ class File:
 
     async def _chunks_to_the_end(
         self, offset: int, length: int, depth: int
-    ) -> AsyncIterator[tuple[int, memoryview]]:
+    ) -> AsyncGenerator[tuple[int, memoryview], None]:
         """First what was there when the file was opened, then, if there is more, that too."""
         at = offset
-        async for start, data in read_chunks(self._target, offset, length, depth=depth):
-            at = start + len(data)
-            yield start, data
-        if at == offset + length:
-            async for start, data in read_chunks(self._target, at, (1 << 63) - 1 - at, depth=1):
+        async with aclosing(read_chunks(self._target, offset, length, depth=depth)) as chunks:
+            async for start, data in chunks:
+                at = start + len(data)
                 yield start, data
+        if at == offset + length:
+            async with aclosing(read_chunks(self._target, at, (1 << 63) - 1 - at, depth=1)) as chunks:
+                async for start, data in chunks:
+                    yield start, data
 
     async def write_at(self, offset: int, data: Buffer, *, depth: int = DEPTH) -> int:
         """Write all of it. Raises: StatusError; some of it may be written then."""

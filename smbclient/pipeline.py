@@ -10,7 +10,7 @@ Requests Writing to a File or Named Pipe; 3.2.4.1.5 Sending Multi-Credit Request
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import TypeAlias
 
 from smbclient.errors import error_of
@@ -75,7 +75,7 @@ class Target:
 
 async def read_chunks(
     target: Target, offset: int, length: int, *, depth: int = DEPTH
-) -> AsyncIterator[tuple[int, memoryview]]:
+) -> AsyncGenerator[tuple[int, memoryview], None]:
     """Read `length` bytes from `offset` on: pairs (offset, data) in order, without gaps, up to the end of
     the file.
 

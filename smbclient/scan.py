@@ -7,7 +7,7 @@ FileIdFullDirectoryInformation.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from smbclient.errors import error_of
 from smbclient.names import join, normalize, wire_path
@@ -30,7 +30,7 @@ INFO_CLASS = fscc.FILE_ID_FULL_DIRECTORY_INFORMATION
 ENDS = (Status.NO_MORE_FILES, Status.NO_SUCH_FILE)
 
 
-async def scan(tree: Tree, path: str, pattern: str) -> AsyncIterator[DirEntry]:
+async def scan(tree: Tree, path: str, pattern: str) -> AsyncGenerator[DirEntry, None]:
     """See `Tree.scandir`."""
     doing = f"listing {path!r}"
 

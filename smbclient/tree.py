@@ -8,7 +8,8 @@ Application Requests Querying File Attributes; 3.2.4.9 Application Requests Appl
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, TypeVar
 
 from smbclient.errors import error_of
@@ -258,8 +259,8 @@ class Tree:
 
     # Directories
 
-    def scandir(self, path: str = "", pattern: str = "*") -> AsyncIterator[DirEntry]:
-        """The entries but `.` and `..`, as the server gives them. Raises: StatusError."""
+    def scandir(self, path: str = "", pattern: str = "*") -> AsyncGenerator[DirEntry, None]:
+        """The entries but `.` and `..`, unsorted. Who stops early should close it (`aclosing`)."""
         from smbclient.scan import scan
 
         return scan(self, path, pattern)
@@ -270,7 +271,7 @@ class Tree:
 
     async def walk(
         self, top: str = "", *, topdown: bool = True
-    ) -> AsyncIterator[tuple[str, list[DirEntry], list[DirEntry]]]:
+    ) -> AsyncGenerator[tuple[str, list[DirEntry], list[DirEntry]], None]:
         """As `os.walk`: (path, directories, other entries); links to directories are not entered."""
         entries = sorted([entry async for entry in self.scandir(top)], key=lambda entry: entry.name)
         directories = [entry for entry in entries if entry.is_dir()]
@@ -278,8 +279,9 @@ class Tree:
         if topdown:
             yield normalize(top), directories, others
         for entry in directories:
-            async for found in self.walk(entry.path, topdown=topdown):
-                yield found
+            async with aclosing(self.walk(entry.path, topdown=topdown)) as below:
+                async for found in below:
+                    yield found
         if not topdown:
             yield normalize(top), directories, others
 
@@ -334,13 +336,14 @@ class Tree:
 
     async def rmtree(self, path: str) -> None:
         """Remove a directory with everything in it; links are removed, not followed."""
-        async for directory, directories, others in self.walk(path, topdown=False):
-            for entry in others:
-                await self.remove(entry.path)
-            for entry in directories:
-                await self.rmdir(entry.path)
-            if directory == normalize(path) and directory:
-                await self.rmdir(directory)
+        async with aclosing(self.walk(path, topdown=False)) as directories_upwards:
+            async for directory, directories, others in directories_upwards:
+                for entry in others:
+                    await self.remove(entry.path)
+                for entry in directories:
+                    await self.rmdir(entry.path)
+                if directory == normalize(path) and directory:
+                    await self.rmdir(directory)
 
     # Links
 
@@ -371,8 +374,8 @@ class Tree:
         ):
             return await copy_data(reader, writer)
 
-    def watch(self, path: str = "", *, recursive: bool = False) -> AsyncIterator[list[Change]]:
-        """What changes in the directory, as it happens, until the iteration is given up."""
+    def watch(self, path: str = "", *, recursive: bool = False) -> AsyncGenerator[list[Change], None]:
+        """What changes in the directory, as it happens; close it (`aclosing`) to end it."""
         from smbclient.watch import watch
 
         return watch(self, path, recursive=recursive)

@@ -7,7 +7,7 @@ FILE_NOTIFY_INFORMATION.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import NamedTuple
 
 from smbclient.errors import error_of
@@ -42,7 +42,7 @@ class Change(NamedTuple):
     path: str  # relative to the share
 
 
-async def watch(tree: Tree, path: str, *, recursive: bool) -> AsyncIterator[list[Change]]:
+async def watch(tree: Tree, path: str, *, recursive: bool) -> AsyncGenerator[list[Change], None]:
     """See `Tree.watch`."""
     access = dtyp.FILE_LIST_DIRECTORY | dtyp.FILE_READ_ATTRIBUTES | dtyp.SYNCHRONIZE
     async with await tree.create(path, access=access, options=fscc.FILE_DIRECTORY_FILE) as directory:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import queue
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from types import TracebackType
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -224,7 +224,7 @@ class BlockingTree:
         """What changes in the directory, as it happens; close the iterator to end it."""
         return self._each(self._tree.watch(path, recursive=recursive), path)
 
-    def _each(self, items: AsyncIterator[T], path: str) -> Iterator[T]:
+    def _each(self, items: AsyncGenerator[T, None], path: str) -> Iterator[T]:
         try:
             while True:
                 try:
@@ -232,8 +232,7 @@ class BlockingTree:
                 except StopAsyncIteration:
                     return
         finally:
-            closing: Any = items
-            self._thread.call(closing.aclose, path=path)
+            self._thread.call(items.aclose, path=path)
 
     def mkdir(self, path: str) -> None:
         self._thread.call(self._tree.mkdir, path, path=path)

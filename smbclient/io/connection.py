@@ -123,6 +123,7 @@ class Connection:
                     connection._check()
                     yield connection
                 finally:
+                    connection._fail("the connection was closed at this end")
                     nursery.cancel_scope.cancel()
                     with trio.CancelScope(shield=True):
                         await stream.aclose()

@@ -1,6 +1,7 @@
 """Debian's smbd, isolated: its own configuration, databases and directories, on a free port of the loopback.
 
-It needs root, since smbd changes to the user that it serves. Its one user is a Unix account that Debian always has.
+It needs root, since smbd changes to the user that it serves. Its one user is a Unix account that Debian
+always has.
 """
 
 from __future__ import annotations
@@ -83,6 +84,7 @@ class Samba:
             ["smbd", "-s", self._configuration, "-l", base / "log", "--foreground", "--no-process-group",
              "--debug-stdout"],
             stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
+            start_new_session=True,  # smbd ends its whole process group
         )  # fmt: skip
         self._wait()
 

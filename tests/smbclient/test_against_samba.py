@@ -1,0 +1,311 @@
+"""The client against Debian's smbd: every dialect, signed and encrypted, and what can be done with files."""
+
+import os
+from contextlib import aclosing
+
+import pytest
+import trio
+
+import smbclient
+from smbclient.path import SmbPath
+from smbproto import fscc
+from smbproto.status import Status, StatusError
+from tests.smbclient.samba import PASSWORD, USER
+
+pytestmark = pytest.mark.interop
+
+DIALECTS = (0x0202, 0x0210, 0x0300, 0x0302, 0x0311)
+
+
+def run(samba, work, *, share="data", **options):
+    """`await work(tree)` on a share of `samba`, in at most 30 seconds."""
+
+    async def main():
+        with trio.fail_after(30):
+            options.setdefault("user", USER)
+            options.setdefault("password", PASSWORD)
+            async with smbclient.connect("127.0.0.1", samba.port, **options) as session:
+                return await work(await session.tree(share))
+
+    return trio.run(main)
+
+
+@pytest.mark.parametrize("encrypt", [False, True])
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_every_dialect_signed_and_encrypted(samba, dialect, encrypt):
+    """Data of more than one chunk go both ways; below 3.0 there is no encryption, and asking for it fails."""
+    data = os.urandom(3_000_000)
+
+    async def work(tree):
+        assert tree.channel.negotiated.dialect == dialect
+        assert tree.channel.session.encrypt_data == encrypt
+        await tree.write_bytes("dialect.bin", data)
+        return await tree.read_bytes("dialect.bin")
+
+    if encrypt and dialect < 0x0300:
+        with pytest.raises(StatusError) as caught:
+            run(samba, work, dialects=[dialect], encrypt=True)
+        assert caught.value.status == Status.NOT_SUPPORTED
+    else:
+        assert run(samba, work, dialects=[dialect], encrypt=encrypt) == data
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_the_negotiation_is_validated(samba, dialect):
+    """With 3.0 or more offered, the client proves that a lower dialect was the server's choice."""
+
+    async def work(tree):
+        return tree.channel.negotiated.dialect
+
+    offered = sorted({0x0202, dialect})
+    assert run(samba, work, dialects=offered) == dialect
+
+
+def test_a_share_may_demand_encryption(samba):
+    async def work(tree):
+        assert tree.sealed
+        assert not tree.channel.session.encrypt_data
+        await tree.write_bytes("sealed.txt", b"secret")
+        return await tree.read_bytes("sealed.txt")
+
+    assert run(samba, work, share="sealed") == b"secret"
+
+
+@pytest.mark.parametrize(("options", "status"), [
+    ({"password": "wrong"}, Status.LOGON_FAILURE),
+    ({"user": "nobody-knows-me"}, Status.LOGON_FAILURE),
+    ({"share": "nosuchshare"}, Status.BAD_NETWORK_NAME),
+])  # fmt: skip
+def test_what_cannot_be_is_said_with_its_status(samba, options, status):
+    async def work(tree):
+        raise AssertionError("this must not be reached")
+
+    with pytest.raises(StatusError) as caught:
+        run(samba, work, **options)
+    assert caught.value.status == status
+
+
+def test_files_and_directories(samba):
+    async def work(tree):
+        await tree.makedirs("one/two/three")
+        await tree.makedirs("one/two")
+        with pytest.raises(StatusError) as caught:
+            await tree.mkdir("one/two")
+        assert caught.value.status == Status.OBJECT_NAME_COLLISION
+        await tree.write_bytes("one/a.txt", b"hello")
+        await tree.write_bytes("one/two/b.txt", b"")
+        assert await tree.listdir("one") == ["a.txt", "two"]
+        assert await tree.exists("one/A.TXT")
+        assert not await tree.exists("one/none/at/all")
+        assert await tree.is_dir("one")
+        assert await tree.is_file("one/a.txt")
+        known = await tree.stat("one/a.txt")
+        assert (known.st_size, known.is_file(), known.st_nlink) == (5, True, 1)
+        with pytest.raises(StatusError) as caught:
+            await tree.rename("one/a.txt", "one/two/b.txt")
+        assert caught.value.status == Status.OBJECT_NAME_COLLISION
+        await tree.replace("one/a.txt", "one/two/b.txt")
+        assert await tree.read_bytes("one/two/b.txt") == b"hello"
+        with pytest.raises(StatusError) as caught:
+            await tree.rmdir("one")
+        assert caught.value.status == Status.DIRECTORY_NOT_EMPTY
+        walked = [
+            (path, [d.name for d in dirs], [o.name for o in others])
+            async for path, dirs, others in tree.walk("one")
+        ]
+        assert walked == [("one", ["two"], []), ("one/two", ["three"], ["b.txt"]), ("one/two/three", [], [])]
+        await tree.rmtree("one")
+        assert not await tree.exists("one")
+
+    run(samba, work)
+
+
+def test_many_entries_come_in_several_parts(samba):
+    async def work(tree):
+        names = [f"entry-{number:04}-{'x' * 60}" for number in range(1200)]
+        await tree.mkdir("many")
+        for name in names:
+            (samba.base / "data" / "many" / name).touch()
+        assert await tree.listdir("many") == names
+        assert await tree.listdir("many", "entry-000?-*") == names[:10]
+        assert await tree.listdir("many", "no such*") == []
+        await tree.rmtree("many")
+
+    run(samba, work)
+
+
+def test_reading_and_writing_anywhere(samba):
+    async def work(tree):
+        data = bytes(range(256)) * 8192
+        async with await tree.open("anywhere", "w+b") as file:
+            assert await file.write_at(100, data) == len(data)
+            assert await file.read_at(0, 100) == bytes(100)
+            assert await file.read_at(100 + len(data) - 3, 50) == data[-3:]
+            assert await file.read_at(10**9, 5) == b""
+            file.seek(-2, 2)
+            assert await file.read() == data[-2:]
+            await file.truncate(7)
+            assert (await file.stat()).st_size == 7
+            await file.flush()
+        async with await tree.open("anywhere", "ab") as file:
+            await file.write(b"end")
+        assert await tree.read_bytes("anywhere") == bytes(7) + b"end"
+        await tree.truncate("anywhere", 1)
+        await tree.utime("anywhere", mtime_ns=1_600_000_000_123_456_700)
+        known = await tree.stat("anywhere")
+        assert (known.st_size, known.st_mtime_ns) == (1, 1_600_000_000_123_456_700)
+        with pytest.raises(StatusError) as caught:
+            await tree.open("anywhere", "xb")
+        assert caught.value.status == Status.OBJECT_NAME_COLLISION
+        await tree.remove("anywhere")
+
+    run(samba, work)
+
+
+def test_the_server_copies(samba):
+    async def work(tree):
+        data = os.urandom(20_000_000)
+        await tree.write_bytes("original", data)
+        assert await tree.copyfile("original", "copy") == len(data)
+        assert await tree.read_bytes("copy") == data
+        await tree.write_bytes("original", b"")
+        assert await tree.copyfile("original", "copy") == 0
+        assert (await tree.stat("copy")).st_size == 0
+
+    run(samba, work)
+
+
+def test_extended_attributes_streams_and_attributes(samba):
+    async def work(tree):
+        await tree.write_bytes("marked", b"x")
+        await tree.setxattr("marked", "colour", b"green")
+        assert await tree.getxattr("marked", "COLOUR") == b"green"
+        assert "colour" in [name.lower() for name in await tree.listxattr("marked")]
+        await tree.removexattr("marked", "colour")
+        with pytest.raises(StatusError) as caught:
+            await tree.getxattr("marked", "colour")
+        assert caught.value.status == Status.NONEXISTENT_EA_ENTRY
+        await tree.write_bytes("marked:note", b"a stream")
+        assert {stream.name for stream in await tree.list_streams("marked")} == {"::$DATA", ":note:$DATA"}
+        assert await tree.read_bytes("marked:note") == b"a stream"
+        await tree.set_attributes("marked", fscc.FILE_ATTRIBUTE_HIDDEN)
+        assert (await tree.stat("marked")).st_file_attributes & fscc.FILE_ATTRIBUTE_HIDDEN
+        await tree.link("marked", "marked too")
+        assert (await tree.stat("marked")).st_nlink == 2
+        assert (await tree.stat_volume()).total_bytes > 0
+        await tree.remove("marked too")
+        await tree.remove("marked")
+
+    run(samba, work)
+
+
+def test_a_lock_waits_until_the_range_is_free_and_waiting_can_be_cancelled(samba):
+    async def work(tree):
+        async with await tree.open("locked", "w+b") as one, await tree.open("locked", "r+b") as other:
+            await one.lock(0, 10)
+            with pytest.raises(StatusError) as caught:
+                await other.lock(5, 10, wait=False)
+            assert caught.value.status == Status.LOCK_NOT_GRANTED
+            with trio.move_on_after(0.2) as scope:
+                await other.lock(5, 10)
+            assert scope.cancelled_caught
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(other.lock, 5, 10)
+                await trio.sleep(0.1)
+                await one.unlock(0, 10)
+            with pytest.raises(StatusError):
+                await one.lock(0, 10, wait=False)
+            assert tree.channel._endpoint.outstanding == 0, "the cancelled request was answered too"
+
+    run(samba, work)
+
+
+def test_watching_a_directory(samba):
+    async def work(tree):
+        await tree.mkdir("watched")
+        seen = []
+
+        async def look():
+            async with aclosing(tree.watch("watched", recursive=True)) as all_changes:
+                async for changes in all_changes:
+                    seen.extend(changes)
+                    if any(change.action == "removed" for change in changes):
+                        return
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look)
+            await trio.sleep(0.3)
+            await tree.write_bytes("watched/new", b"1")
+            await tree.rename("watched/new", "watched/newer")
+            await tree.remove("watched/newer")
+        assert ("added", "watched/new") in seen
+        assert ("renamed_from", "watched/new") in seen
+        assert ("renamed_to", "watched/newer") in seen
+        await tree.rmdir("watched")
+
+    run(samba, work)
+
+
+def test_paths_know_their_share(samba):
+    async def work(tree):
+        folder = SmbPath(tree) / "paths" / "inner"
+        await folder.mkdir(parents=True)
+        text = folder / "text.txt"
+        assert await text.write_text("grüße") == 7
+        assert await text.read_text() == "grüße"
+        assert [found.name async for found in folder.iterdir()] == ["text.txt"]
+        moved = await text.rename(folder.parent / "moved.txt")
+        assert (moved.name, moved.stem, moved.suffix, str(moved.parent)) == (
+            "moved.txt",
+            "moved",
+            ".txt",
+            "paths",
+        )
+        assert await moved.exists()
+        assert not await text.exists()
+        await moved.unlink()
+        await tree.rmtree("paths")
+
+    run(samba, work)
+
+
+def test_a_server_that_dies_gives_a_typed_error(tmp_path, samba):
+    async def main():
+        async with smbclient.connect("127.0.0.1", samba.port, user=USER, password=PASSWORD) as session:
+            tree = await session.tree("data")
+            await session.channel._stream.aclose()
+            with pytest.raises(StatusError) as caught:
+                await tree.listdir()
+            assert caught.value.status == Status.CONNECTION_DISCONNECTED
+
+    trio.run(main)
+
+
+def test_the_blocking_facade_raises_os_errors_and_opens_text(samba):
+    with smbclient.connect_blocking("127.0.0.1", samba.port, user=USER, password=PASSWORD) as session:
+        share = session.tree("data")
+        with share.open("text.txt", "w", encoding="utf-8") as file:
+            for number in range(3):
+                file.write(f"line {number}\n")
+        with share.open("text.txt") as file:
+            assert [line.strip() for line in file] == ["line 0", "line 1", "line 2"]
+        with share.open("text.txt", "r+b") as file:
+            file.seek(-2, 2)
+            file.write(b"!!")
+        assert share.read_bytes("text.txt").endswith(b"line !!")
+        with pytest.raises(FileNotFoundError) as caught:
+            share.open("no such file")
+        assert caught.value.filename == "no such file"
+        assert isinstance(caught.value.__cause__, StatusError)
+        with pytest.raises(FileExistsError):
+            share.open("text.txt", "x")
+        with pytest.raises(NotADirectoryError):
+            share.listdir("text.txt")
+        assert "text.txt" in [entry.name for entry in share.scandir()]
+        share.remove("text.txt")
+        with pytest.raises(FileNotFoundError):
+            session.tree("nosuchshare")
+    with pytest.raises(ValueError, match="closed"):
+        share.listdir()
+    with pytest.raises(PermissionError):
+        smbclient.connect_blocking("127.0.0.1", samba.port, user=USER, password="wrong")
