@@ -181,6 +181,16 @@ def _explicit(acl: Acl, owner: Sid | None, group: Sid | None) -> list[Ace]:
     return found
 
 
+def _mapped(acl: Acl) -> list[Ace]:
+    """A DACL that is set: generic rights of effective ACEs become file rights; creator SIDs stay what they are."""
+    return [
+        ace
+        if ace.sid is None or ace.flags & dtyp.INHERIT_ONLY_ACE
+        else _with(ace, ace.flags, map_generic(ace.mask), ace.sid)
+        for ace in acl.aces
+    ]
+
+
 def new_descriptor(parent: bytes, given: bytes, is_directory: bool, token: Token) -> bytes:
     """[MS-DTYP] 2.5.3.4.1 CreateSecurityDescriptor: what is given counts, the rest comes from the
     directory, and where it has nothing to give, from the token's default DACL. Raises
@@ -322,7 +332,7 @@ def merge(descriptor: bytes, information: int, given: bytes, token: Token) -> by
             raise StatusError(Status.INVALID_PRIMARY_GROUP, "no group in the descriptor")
         group = new.group
     if information & DACL_SECURITY_INFORMATION:
-        dacl = Acl(tuple(_explicit(new.dacl, owner, group)), new.dacl.revision) if new.dacl else None
+        dacl = Acl(tuple(_mapped(new.dacl)), new.dacl.revision) if new.dacl else None
         control = _new_control(control, new.control, 0) | dtyp.SE_DACL_PRESENT
     if information & SACL_SECURITY_INFORMATION:
         sacl = new.sacl

@@ -55,7 +55,9 @@ class Opened(NamedTuple):
 def _check_request(request: OpenRequest) -> None:
     """[MS-FSA] 2.1.5.1, Phase 1 Parameter validation."""
     options, desired = request.options, request.desired_access
-    if not desired or desired & ~dtyp.ACCESS_MASK_VALID:
+    if request.snapshot:
+        raise StatusError(Status.OBJECT_NAME_NOT_FOUND, "there is no such snapshot")
+    if not desired & ~dtyp.SYNCHRONIZE or desired & ~dtyp.ACCESS_MASK_VALID:
         raise StatusError(Status.ACCESS_DENIED, f"the access {desired:#x}")
     if (
         request.share_access & ~7 or request.disposition > fscc.FILE_MAXIMUM_DISPOSITION or options &
@@ -125,6 +127,8 @@ def _stream_of(
             raise StatusError(Status.NOT_A_DIRECTORY, "a named stream is no directory")
         return volume.fs.stream(node, parsed.stream)
     if is_directory:
+        if parsed.type == DATA and options & fscc.FILE_DIRECTORY_FILE:
+            raise StatusError(Status.NOT_A_DIRECTORY, "a data stream is no directory")
         if options & fscc.FILE_NON_DIRECTORY_FILE or parsed.type == DATA:
             raise StatusError(Status.FILE_IS_A_DIRECTORY)
         if request.disposition in OVERWRITES:
@@ -163,7 +167,7 @@ def _grant_access(
             raise StatusError(Status.ACCESS_DENIED, "the file is read-only")
     limit = request.access_limit | dtyp.ACCESS_SYSTEM_SECURITY
     maximal = volume.maximal_access(node, target.directory, request.token, request.options) & limit
-    if (wanted | added) & ~maximal:
+    if wanted & ~maximal or added & ~volume.own_access(node, request.token):
         if wanted & ~maximal == dtyp.ACCESS_SYSTEM_SECURITY:
             raise StatusError(Status.PRIVILEGE_NOT_HELD, "the system ACL needs SeSecurityPrivilege")
         raise StatusError(Status.ACCESS_DENIED, f"wanted {wanted | added:#x}, may have {maximal:#x}")

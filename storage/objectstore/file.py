@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from storage.objectstore.volume import ObjectStoreVolume
 
 FILE_BYTES_MAX: Final = 0x7FFF_FFFF_FFFF_FFFF
-APPEND: Final = 0xFFFF_FFFF_FFFF_FFFF
-"""[MS-FSA] 2.1.5.4: the offset -1 means the end of file."""
 WRITTEN_NOTICE: Final = fscc.FILE_NOTIFY_CHANGE_LAST_WRITE | fscc.FILE_NOTIFY_CHANGE_SIZE
 STREAM_NOTICE: Final = fscc.FILE_NOTIFY_CHANGE_STREAM_WRITE | fscc.FILE_NOTIFY_CHANGE_STREAM_SIZE
 
@@ -128,10 +126,10 @@ class OpenFile:
         if not self._may_read or stream is None:
             self._refuse(READS)
             raise StatusError(Status.ACCESS_DENIED, "the open may not read")
-        if not length:
-            return 0
         if offset + length > FILE_BYTES_MAX or offset < 0:
             raise StatusError(Status.INVALID_PARAMETER, f"a read of {length} bytes at {offset}")
+        if not length:
+            return 0
         locks = self.state.locks
         if locks is not None and locks.forbids_read(self, offset, length):
             raise StatusError(Status.FILE_LOCK_CONFLICT, f"[{offset}, {offset + length}) is locked")
@@ -139,7 +137,10 @@ class OpenFile:
         if left <= 0:
             raise StatusError(Status.END_OF_FILE)
         self._read_any = True
-        return length if length <= left else left
+        if length > left:
+            length = left
+        self.current_offset = offset + length
+        return length
 
     async def read(self, offset: int, into: memoryview) -> int:
         length = self._readable(offset, len(into))
@@ -177,7 +178,7 @@ class OpenFile:
         if not self._may_write or stream is None:
             self._refuse(WRITES)
             raise StatusError(Status.ACCESS_DENIED, "the open may not write")
-        if offset == APPEND or not self.granted_access & dtyp.FILE_WRITE_DATA:
+        if not self.granted_access & dtyp.FILE_WRITE_DATA:
             offset = stream.size_bytes
         if offset + length > FILE_BYTES_MAX or offset < 0:
             raise StatusError(Status.INVALID_PARAMETER, f"a write of {length} bytes at {offset}")

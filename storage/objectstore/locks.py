@@ -109,7 +109,7 @@ class LockTable:
 
     def withdraw(self, waiter: Waiter) -> None:
         """Give up waiting; if it was granted meanwhile the lock goes too."""
-        if waiter.is_granted:
+        if waiter.is_granted and waiter.lock in self.held:
             self.held.remove(waiter.lock)
             self._serve()
         elif waiter in self.waiting:

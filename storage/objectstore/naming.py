@@ -22,7 +22,6 @@ from storage.objectstore.walk import DEPTH_MAX, is_below
 
 if TYPE_CHECKING:
     from storage.objectstore.file import OpenFile
-    from storage.objectstore.volume import ObjectStoreVolume
 
 LINKS_MAX: Final = 1024
 """[MS-FSCC] 2.4.23 FileLinkInformation: NTFS allows 1,023 links besides the first."""
@@ -189,7 +188,8 @@ async def rename(file: OpenFile, target: str, replace: bool, posix: bool) -> Non
         _rename_stream(file, target[1:], replace)
         return
     if file.state is not file.node_state.main:
-        raise StatusError(Status.INVALID_PARAMETER, "a stream is renamed within its file")
+        status = Status.SHARING_VIOLATION if ":" in target else Status.INVALID_PARAMETER
+        raise StatusError(status, "a stream is renamed within its file")
     volume, node, link = file.volume, file.node, file.came_by
     if link.directory is None or node is file.root:
         raise StatusError(Status.ACCESS_DENIED, "the root cannot be renamed")
