@@ -43,7 +43,7 @@ class Call:
     handler: Handler
 
     def arguments(self) -> type[Any]:
-        hints = get_type_hints(self.handler, {"Node": object})
+        hints = get_type_hints(self.handler, {**self.handler.__globals__, "Node": object})
         kind = hints["args"]
         assert isinstance(kind, type)
         return kind

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import trio
@@ -38,7 +39,18 @@ def initialise(state: StateDirectory, settings: NodeConfig) -> None:
 
 def perform_call(state: StateDirectory, name: str, args: dict[str, object]) -> Any:
     """Raises: OperatorError, StorageError, StatusError."""
-    return trio.run(_perform, state, name, args)
+    return run(_perform, state, name, args)
+
+
+def run(main: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+    """`trio.run`, where a group of one exception is raised as that exception."""
+    try:
+        return trio.run(main, *args)
+    except BaseExceptionGroup as group:
+        found: BaseException = group
+        while isinstance(found, BaseExceptionGroup) and len(found.exceptions) == 1:
+            found = found.exceptions[0]
+        raise found from None
 
 
 async def _perform(state: StateDirectory, name: str, args: dict[str, object]) -> Any:
