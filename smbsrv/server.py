@@ -17,6 +17,7 @@ from typing import Protocol
 from smbproto.security.encryption import CipherId
 from smbproto.security.signing import SigningAlgorithm
 from smbproto.status import Status, StatusError
+from smbsrv.accounts import Accounts, NoAccounts
 from smbsrv.connection import Connection, Driver
 from smbsrv.lease_table import LeaseTable, live_channel
 from smbsrv.limits import Limits, need
@@ -73,6 +74,7 @@ class ServerConfig:
 
     name: str = "SOFS"
     domain: str = "WORKGROUP"
+    comment: str = ""
     guid: bytes = bytes(16)
     dialects: tuple[int, ...] = (0x0202, 0x0210, 0x0300, 0x0302, 0x0311)
     signing_required: bool = True
@@ -119,6 +121,8 @@ class Server:
         self.limits = config.limits
         self.runtime = runtime
         self.authenticator = authenticator
+        self.accounts: Accounts = NoAccounts()
+        """What the pipes lsarpc and samr show."""
         self.shares: dict[str, Share] = {"ipc$": Share("IPC$", None, remark="Remote IPC")}
         self.sessions: dict[int, Session] = {}
         self.opens: dict[int, Open] = {}

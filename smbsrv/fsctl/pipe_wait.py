@@ -18,6 +18,6 @@ async def run(call: Call) -> Outcome:
     if tree is None or not tree.share.is_pipe:
         raise StatusError(Status.INVALID_DEVICE_REQUEST, "not IPC$")
     name = call.decode(PipeWaitInput).name
-    if not has_service(request.server, name):
+    if not has_service(call.request.server, name):
         raise StatusError(Status.OBJECT_NAME_NOT_FOUND, f"no pipe {name[:80]!r}")
     return Outcome()
