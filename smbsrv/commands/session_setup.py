@@ -15,7 +15,7 @@ from smbproto.security.authentication import Authenticated, AuthenticationFailed
 from smbproto.security.encryption import Opener, Sealer
 from smbproto.security.keys import SessionKeys, derive_session_keys, signing_algorithm_of
 from smbproto.security.signing import make_signer
-from smbproto.smb2.header import SMB2_FLAGS_SIGNED
+from smbproto.smb2.header import SIGNATURE_OFFSET, SMB2_FLAGS_SIGNED, SMB2_HEADER_BYTES
 from smbproto.smb2.negotiate import SMB2_NEGOTIATE_SIGNING_REQUIRED
 from smbproto.smb2.session_setup import (
     SMB2_SESSION_FLAG_BINDING,
@@ -138,8 +138,10 @@ def _binding(request: Request) -> tuple[Session, Setup]:
         raise StatusError(Status.NOT_SUPPORTED, "a session without a key cannot be bound")
     if connection in session.channels:
         raise StatusError(Status.REQUEST_NOT_ACCEPTED, "the session is bound to this connection already")
+    signature = bytes(request.message[SIGNATURE_OFFSET:SMB2_HEADER_BYTES])
     if not session.signer.verify(request.message, request.message_id, False):
         raise StatusError(Status.ACCESS_DENIED, "a session binding with a wrong signature")
+    request.message[SIGNATURE_OFFSET:SMB2_HEADER_BYTES] = signature  # the preauth hash goes over it
     request.signer, request.must_sign = session.signer, True
     need(len(session.channels) < server.limits.channels_per_session, "channels of a session")
     setup = session.setups.get(connection)

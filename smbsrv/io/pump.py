@@ -77,7 +77,8 @@ class _Link:
 
     __slots__ = (
         "connection", "expects_large", "fd", "has_frames", "is_current", "is_gone", "large", "large_end",
-        "large_have", "late", "mask", "partial", "partial_since_s", "sock", "unsent", "unsent_bytes", "unsent_since_s",
+        "large_have", "late", "mask", "partial", "partial_since_s", "sock", "unsent", "unsent_bytes",
+        "unsent_since_s",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket) -> None:

@@ -13,7 +13,7 @@ from smbproto.smb2.header import SMB2_FLAGS_REPLAY_OPERATION, Command
 from smbproto.smb2.read import ReadRequest, ReadResponse
 from smbproto.smb2.write import WriteRequest, WriteResponse
 from smbproto.status import Status, StatusError
-from tests.smbsrv.wire import Site
+from tests.smbsrv.wire import Instead, Site
 
 NO_FILE = FileId(99, 99)
 PROTECTIONS = [
@@ -123,15 +123,15 @@ def test_write_through_reaches_the_file():
     site = Site()
     peer = site.logged_on()
     file_id = peer.create("f")
-    file = next(iter(site.server.opens.values())).file
+    open = next(iter(site.server.opens.values()))
     seen = []
-    inner = file.write
+    inner = open.file
 
     async def write(offset, data, through=False):
         seen.append((offset, bytes(data), through))
-        await inner(offset, data, through)
+        await inner.write(offset, data, through)
 
-    file.write = write
+    Instead(open, write=write)
     assert peer.write(file_id, b"safe", flags=1).status == Status.SUCCESS
     assert peer.write(file_id, b"fast").status == Status.SUCCESS
     assert seen == [(0, b"safe", True)]
@@ -204,8 +204,7 @@ def test_fast_and_slow_path_answer_alike():
     peer.write(file_id, b"0123456789")
     open = next(iter(site.server.opens.values()))
     fast = peer.read(file_id, 6, 2)
-    open.file.read_now = lambda offset, into: -1
-    open.file.write_now = lambda offset, data: False
+    Instead(open, read_now=lambda offset, into: -1, write_now=lambda offset, data: False)
     slow = peer.read(file_id, 6, 2)
     assert bytes(fast.message[64:]) == bytes(slow.message[64:])
     assert peer.write(file_id, b"ab", 2).status == Status.SUCCESS
@@ -217,12 +216,11 @@ def test_a_bug_in_a_handler_ends_that_connection_only():
     site = Site()
     peer, other = site.logged_on(), site.logged_on(client_guid=b"O" * 16)
     file_id = peer.create("f")
-    file = next(iter(site.server.opens.values())).file
 
     def broken(offset, into):
         raise ZeroDivisionError
 
-    file.read_now = broken
+    Instead(next(iter(site.server.opens.values())), read_now=broken)
     with pytest.raises(ZeroDivisionError):
         peer.read(file_id, 1)
     peer.connection.lost()
@@ -250,7 +248,6 @@ def test_statuses_of_the_file_pass_through():
     site = Site()
     peer = site.logged_on()
     file_id = peer.create("f")
-    file = next(iter(site.server.opens.values())).file
 
     def full(offset, data):
         raise StatusError(Status.DISK_FULL)
@@ -258,5 +255,5 @@ def test_statuses_of_the_file_pass_through():
     async def full_too(offset, data, through=False):
         raise StatusError(Status.DISK_FULL)
 
-    file.write_now, file.write = full, full_too
+    Instead(next(iter(site.server.opens.values())), write_now=full, write=full_too)
     assert peer.write(file_id, b"x").status == Status.DISK_FULL

@@ -33,6 +33,7 @@ from smbproto.status import Status
 from smbsrv.connection import ARENA_BYTES, Connection
 from smbsrv.io.jobs import run_inline
 from smbsrv.job import Job
+from smbsrv.open import Open
 from smbsrv.server import Account, Server, ServerConfig
 from smbsrv.share import Share
 from storage.objectstore.volume import ObjectStoreVolume
@@ -175,6 +176,18 @@ class Keys:
     sealer: Sealer | None
     opener: Opener | None
     full_key: bytes = b""
+
+
+class Instead:
+    """A file with some methods replaced; everything else is the real one's."""
+
+    def __init__(self, open: Open, **methods: Any) -> None:
+        self._inner = open.file
+        self.__dict__.update(methods)
+        open.file = self  # type: ignore[assignment]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
 
 
 class Site:
