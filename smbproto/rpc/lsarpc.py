@@ -58,7 +58,7 @@ class _Domains:
         if not self._index:
             listed["Domains"] = NULL
         for name, sid in self._index:
-            entry = lsat.LSAPR_TRUST_INFORMATION()
+            entry = lsad.LSAPR_TRUST_INFORMATION()
             entry["Name"] = name
             if sid:
                 set_sid(entry, "Sid", sid)

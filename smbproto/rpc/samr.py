@@ -408,7 +408,7 @@ class SamService(NdrService):
         if not users:
             members["Sids"] = NULL
         for user in users[:ENTRIES_MAX]:
-            entry = samr.SAMPR_SID_INFORMATION()
+            entry = samr.PSAMPR_SID_INFORMATION()
             set_sid(entry, "SidPointer", f"{self._host.accounts.machine_sid}-{user.rid}")
             members["Sids"].append(entry)
         response["ErrorCode"] = Status.SUCCESS if isinstance(alias, Alias) else Status.INVALID_HANDLE
