@@ -58,6 +58,7 @@ class Serving:
         self._node = node
         self.server = Server(server_config(node), node.runtime, NodeAccounts(node))
         self.server.pipes[PIPE_NAME] = self.admin_pipe
+        self.server.accounts = node.accounts
         self.is_running = False
         self._listening: tuple[str, int] | None = None
 
