@@ -182,7 +182,8 @@ def _explicit(acl: Acl, owner: Sid | None, group: Sid | None) -> list[Ace]:
 
 
 def _mapped(acl: Acl) -> list[Ace]:
-    """A DACL that is set: generic rights of effective ACEs become file rights; creator SIDs stay what they are."""
+    """A DACL that is set: generic rights of effective ACEs become file rights; creator SIDs stay what
+    they are."""
     return [
         ace
         if ace.sid is None or ace.flags & dtyp.INHERIT_ONLY_ACE

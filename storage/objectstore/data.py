@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from storage.objectstore.file import OpenFile
 
 COPY_PIECE_BYTES: Final = 1 << 20
-SIZE_MAX: Final = 0x7FFF_FFFF_FFFF_FFFF
+SIZE_MAX: Final = 0xFFF_FFFF_0000
+"""16 TiB - 64 KiB: the largest file of NTFS with clusters of 4 KiB, which clients expect."""
 
 
 def stream_for(file: OpenFile, access: int) -> Stream:

@@ -33,7 +33,7 @@ from storage.volume import CachingGrant, File, RangeLock, Token
 if TYPE_CHECKING:
     from storage.objectstore.volume import ObjectStoreVolume
 
-FILE_BYTES_MAX: Final = 0x7FFF_FFFF_FFFF_FFFF
+OFFSET_MAX: Final = 0x7FFF_FFFF_FFFF_FFFF
 WRITTEN_NOTICE: Final = fscc.FILE_NOTIFY_CHANGE_LAST_WRITE | fscc.FILE_NOTIFY_CHANGE_SIZE
 STREAM_NOTICE: Final = fscc.FILE_NOTIFY_CHANGE_STREAM_WRITE | fscc.FILE_NOTIFY_CHANGE_STREAM_SIZE
 
@@ -46,9 +46,10 @@ class OpenFile:
 
     __slots__ = (
         "_fs", "_may_read", "_may_write", "_read_any", "context", "current_offset", "delete_on_close",
-        "granted_access", "holder", "is_closed", "is_directory", "is_modified", "keeping", "came_by",
-        "listing", "mode", "node", "node_state", "options", "posix_delete", "root", "share_access",
-        "state", "sticky", "stream", "token", "volume", "watch_state", "parent_key", "client_guid",
+        "granted_access", "holder", "is_closed", "is_directory", "is_modified", "is_write_pending",
+        "keeping", "came_by", "listing", "mode", "node", "node_state", "options", "posix_delete", "root",
+        "share_access", "state", "sticky", "stream", "token", "volume", "watch_state", "parent_key",
+        "client_guid",
     )  # fmt: skip
 
     def __init__(
@@ -81,6 +82,7 @@ class OpenFile:
         self.posix_delete = False
         self.is_closed = False
         self.is_modified = False
+        self.is_write_pending = False
         self._read_any = False
         self._may_read = self.stream is not None and bool(granted & READS)
         self._may_write = self.stream is not None and bool(granted & WRITES)
@@ -126,7 +128,7 @@ class OpenFile:
         if not self._may_read or stream is None:
             self._refuse(READS)
             raise StatusError(Status.ACCESS_DENIED, "the open may not read")
-        if offset + length > FILE_BYTES_MAX or offset < 0:
+        if offset + length > OFFSET_MAX or offset < 0:
             raise StatusError(Status.INVALID_PARAMETER, f"a read of {length} bytes at {offset}")
         if not length:
             return 0
@@ -169,7 +171,7 @@ class OpenFile:
                 return False
         except StorageError as error:
             raise status_error(error) from error
-        self.note_written(offset + length > before)
+        self.note_written(offset + length > before, is_write=True)
         return True
 
     def _writable(self, offset: int, length: int) -> int:
@@ -180,7 +182,7 @@ class OpenFile:
             raise StatusError(Status.ACCESS_DENIED, "the open may not write")
         if not self.granted_access & dtyp.FILE_WRITE_DATA:
             offset = stream.size_bytes
-        if offset + length > FILE_BYTES_MAX or offset < 0:
+        if offset + length > data.SIZE_MAX or offset < 0:
             raise StatusError(Status.INVALID_PARAMETER, f"a write of {length} bytes at {offset}")
         state = self.state
         locks = state.locks
@@ -208,26 +210,26 @@ class OpenFile:
                 before = stream.size_bytes
                 if not self._fs.write_now(stream, FileOffset(offset), data):
                     await self._fs.write(stream, FileOffset(offset), data)
-                self.note_written(offset + length > before)
+                self.note_written(offset + length > before, is_write=True)
             if through or self.options & fscc.FILE_WRITE_THROUGH:
                 await self._fs.flush(self.node)
         except StorageError as error:
             raise status_error(error) from error
 
-    def note_written(self, is_longer: bool) -> None:
-        """[MS-FSA] 2.1.4.17 Algorithm for Noting That a File Has Been Modified."""
-        node = self.node
-        now = self.volume.runtime.filetime()
-        sticky = self.sticky
-        if not sticky:
-            node.written = node.changed_time = now
+    def note_written(self, is_longer: bool, *, is_write: bool = False) -> None:
+        """[MS-FSA] 2.1.4.17 Algorithm for Noting That a File Has Been Modified.
+
+        As Windows, a write shows in the last write time two seconds later or when the open closes; what
+        sets the size shows at once.
+        """
+        if is_write:
+            if not self.is_write_pending:
+                self.is_write_pending = True
+                self.volume.delay_write_time(self)
+                self._touch(False)
         else:
-            if not sticky & STICKY_WRITTEN:
-                node.written = now
-            if not sticky & STICKY_CHANGED:
-                node.changed_time = now
-        node.attributes = node.attributes & ~fscc.FILE_ATTRIBUTE_NORMAL | fscc.FILE_ATTRIBUTE_ARCHIVE
-        self._fs.changed(node)
+            self.is_write_pending = False
+            self._touch(True)
         if self.volume.watch_count:
             if self.state is self.node_state.main:
                 notice = WRITTEN_NOTICE if is_longer else fscc.FILE_NOTIFY_CHANGE_LAST_WRITE
@@ -237,6 +239,22 @@ class OpenFile:
         if not self.is_modified:
             self.is_modified = True
             self.volume.directory_changed(self)
+
+    def _touch(self, is_written: bool) -> None:
+        node = self.node
+        now = self.volume.runtime.filetime()
+        if is_written and not self.sticky & STICKY_WRITTEN:
+            node.written = now
+        if not self.sticky & STICKY_CHANGED:
+            node.changed_time = now
+        node.attributes = node.attributes & ~fscc.FILE_ATTRIBUTE_NORMAL | fscc.FILE_ATTRIBUTE_ARCHIVE
+        self._fs.changed(node)
+
+    def settle_write_time(self) -> None:
+        """The delay of a write's time is over."""
+        if self.is_write_pending:
+            self.is_write_pending = False
+            self._touch(True)
 
     def _refuse(self, wanted: int) -> None:
         """Why an open may not read or write: raises."""
@@ -439,6 +457,7 @@ class OpenFile:
             self.watch_state.end(Status.NOTIFY_CLEANUP)
         if self._read_any:
             metadata.note_read(self)
+        self.settle_write_time()
         self.volume.leave(self)
 
     def client_lost(self) -> bool:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SETTABLE: Final = (
     fscc.FILE_ATTRIBUTE_READONLY | fscc.FILE_ATTRIBUTE_HIDDEN | fscc.FILE_ATTRIBUTE_SYSTEM |
     fscc.FILE_ATTRIBUTE_ARCHIVE | fscc.FILE_ATTRIBUTE_TEMPORARY | fscc.FILE_ATTRIBUTE_OFFLINE |
-    fscc.FILE_ATTRIBUTE_NOT_CONTENT_INDEXED | fscc.FILE_ATTRIBUTE_NO_SCRUB_DATA |
+    fscc.FILE_ATTRIBUTE_NOT_CONTENT_INDEXED |
     fscc.FILE_ATTRIBUTE_PINNED | fscc.FILE_ATTRIBUTE_UNPINNED
 )  # fmt: skip
 ACCESS_TIME_GRAIN: Final = 3600 * 10_000_000
@@ -54,11 +54,11 @@ def normal(attributes: int) -> int:
     return attributes or fscc.FILE_ATTRIBUTE_NORMAL
 
 
-def changed(file: OpenFile, notice: int, *, archive: bool = False) -> None:
+def changed(file: OpenFile, notice: int, *, archive: bool = False, keeps_time: bool = False) -> None:
     """The file's metadata changed: change time, the file system, those who watch, those who cache the
     directory."""
     node = file.node
-    if not file.sticky & STICKY_CHANGED:
+    if not keeps_time and not file.sticky & STICKY_CHANGED:
         node.changed_time = file.volume.runtime.filetime()
     if archive and not node.attributes & fscc.FILE_ATTRIBUTE_DIRECTORY:
         node.attributes = normal(node.attributes | fscc.FILE_ATTRIBUTE_ARCHIVE)
@@ -109,7 +109,7 @@ def set_basic(
             node.attributes = new
     if changed_time > 0:
         node.changed_time = changed_time
-    changed(file, notice)
+    changed(file, notice, keeps_time=changed_time != 0)
 
 
 def set_sparse(file: OpenFile, sparse: bool) -> None:

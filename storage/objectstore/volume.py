@@ -9,6 +9,7 @@ clients, who watches. Plain methods run to their end before anything else does, 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 from smbproto import dtyp, fscc
@@ -26,6 +27,8 @@ from storage.objectstore.walk import DEPTH_MAX
 from storage.runtime import Runtime
 from storage.volume import BreakSink, File, OpenRequest, OpenResult, Token
 
+WRITE_TIME_DELAY_S = 2.0
+"""As Windows: a write shows in the last write time after two seconds."""
 ACCESS_CACHED_MAX = 64
 """Ours: tokens whose maximal access a node remembers."""
 
@@ -46,6 +49,8 @@ class ObjectStoreVolume:
         self.watch_count = 0
         self.tree_watches = 0
         self._is_scavenging = False
+        self._written: deque[tuple[float, OpenFile]] = deque()
+        self._is_settling = False
 
     def attach(self, sink: BreakSink) -> None:
         self.breaks.sink = sink
@@ -314,6 +319,25 @@ class ObjectStoreVolume:
             if deadlines:
                 await self.runtime.sleep(min(max(min(deadlines) - now, 0.01), 1.0))
         self._is_scavenging = False
+
+    # last write times
+    def delay_write_time(self, file: OpenFile) -> None:
+        self._written.append((self.runtime.now() + WRITE_TIME_DELAY_S, file))
+        if not self._is_settling:
+            self._is_settling = True
+            self.runtime.spawn(self._settle_write_times, "last write times")
+
+    async def _settle_write_times(self) -> None:
+        while self._written:
+            due_s, file = self._written[0]
+            now = self.runtime.now()
+            if due_s > now:
+                await self.runtime.sleep(due_s - now)
+                continue
+            self._written.popleft()
+            if not file.is_closed:
+                file.settle_write_time()
+        self._is_settling = False
 
     # change notification
     def watch_begins(self, file: OpenFile) -> None:
