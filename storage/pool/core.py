@@ -53,6 +53,10 @@ from storage.units import DiskOffset
 PAGES_CACHED_MAX: Final = 16384
 """Checksum pages in memory: 64 MiB, which cover 32 GiB of data."""
 ZEROS: Final = bytes(1 << 20)
+RECORD_MAX_BYTES: Final = 512
+"""A disk's or space's record."""
+ROW_BYTES: Final = 11
+COPY_BYTES: Final = 8
 
 
 class PoolCore:
@@ -261,6 +265,7 @@ class PoolCore:
         if len(self._young) > intents.YOUNG_ROWS_MAX:
             await self.flush_all()
         record = space.state.record
+        self._require_map_space(record.columns * record.copies)
         while True:
             there = {member.number: self.free[member.number] for member in self.online()}
             try:
@@ -281,6 +286,22 @@ class PoolCore:
             slabs.is_young = True
             slabs.logged = self.all_regions
             self._young.append(slabs)
+
+    def _require_map_space(self, slabs: int) -> None:
+        """Raises PoolFull if one more row of so many slabs might not fit the metadata slots any more."""
+        rows = sum(len(space.state.rows) + 1 for space in self.spaces.values())
+        others = RECORD_MAX_BYTES * (len(self.state.disks) + len(self.spaces) + 1)
+        if not self.online():
+            raise PoolUnavailable(f"pool {self.state.pool.name}: no disk is left")
+        limit = min(member.known_label.slot_bytes for member in self.online())
+        size = others + rows * ROW_BYTES + (self._slabs_taken() + slabs) * COPY_BYTES
+        if size > limit - frame.HEADER.size:
+            raise PoolFull(
+                f"the slab map ({size} bytes) has outgrown the {limit} bytes kept for it; use larger slabs"
+            )
+
+    def _slabs_taken(self) -> int:
+        return sum(disk.slab_count - self.free[number].free for number, disk in self.state.disks.items())
 
     def _zero_checks(self, copy: CopyRecord) -> Callable[[], Awaitable[None]]:
         async def work() -> None:
@@ -329,10 +350,14 @@ class PoolCore:
 
     async def flush_space(self, space: MirrorSpace) -> None:
         self.require_usable()
+        if space.flush_failure is not None:
+            raise SlabLost(space.flush_failure)
         if not space.dirty and not self._pending and not self._flushes.is_active:
             return
         self._flush_wanted.add(space.state.record.space_id)
         await self._flushes.run()
+        if space.flush_failure is not None:
+            raise SlabLost(space.flush_failure)
 
     async def flush_all(self) -> None:
         self._flush_wanted.update(self.spaces)
@@ -364,7 +389,8 @@ class PoolCore:
             await self.commit()
         for slabs in sets:
             if not slabs.readers and not slabs.is_dead:
-                raise SlabLost(f"row {slabs.row} of space {slabs.space_id}: no current copy took the flush")
+                space = self.spaces[slabs.space_id]
+                space.flush_failure = f"space {space.name} row {slabs.row}: no current copy took the flush"
 
     async def _write_pages(self, slabs: SlabSet, pages: list[int]) -> None:
         for place in slabs.writers:

@@ -23,6 +23,7 @@ from storage.pool import opening, quorum
 from storage.pool.core import PoolCore
 from storage.pool.member import Member
 from storage.pool.metadata import (
+    NAME_MAX_BYTES,
     DiskRecord,
     DiskState,
     DropSpaceRecord,
@@ -244,6 +245,8 @@ class Pool:
             raise ValueError(f"pool {self.name} already has a space named {name}")
         if len(core.spaces) >= SPACES_MAX or size_bytes <= 0 or not name:
             raise ValueError(f"a space has a name and a size, a pool at most {SPACES_MAX} spaces")
+        if len(name.encode()) > NAME_MAX_BYTES:
+            raise ValueError(f"a space's name has at most {NAME_MAX_BYTES} bytes")
         strategy = RESILIENCIES[resiliency]
         disks = len(core.online())
         slab_bytes = core.state.pool.slab_bytes

@@ -42,6 +42,7 @@ from storage.space.checksums import (
     GENERATION_STEP,
     MASK,
     PAGE_BYTES,
+    block_crc,
     new_page,
     put,
     slab_seed,
@@ -72,6 +73,9 @@ class MirrorSpace:
         self.dirty: set[SlabSet] = set()
         self.claims: list[Claim] = []
         self.allocating: dict[int, Event] = {}
+        self.suspects: set[tuple[int, int, int, int]] = set()
+        """Runs (row, column, slab offset, length) that `read_blocking` saw a bad copy of."""
+        self.flush_failure: str | None = None
         self.is_deleted = False
         self._columns = state.record.columns
         self._row_bytes = self.map.row_bytes
@@ -299,11 +303,26 @@ class MirrorSpace:
                 continue
             if verify(page, slabs.seed, index, view) or verify_mixed(page, slabs.seed, index, view):
                 return
+            self.suspects.add((row, column, at, len(view)))
+            if slabs.half_done and self._fits_half_done(slabs, page, index, view):
+                return
         if trouble is not None:
             raise trouble
         raise BlockCorrupt(
             f"space {self.name}: row {row} column {column} byte {at}: no copy passes its checksum"
         )
+
+    def _fits_half_done(self, slabs: SlabSet, page: array[int], index: int, view: memoryview) -> bool:
+        """Does each block fit its entry, or the one that a write under way will put there?"""
+        for begin in range(0, len(view), BLOCK_BYTES):
+            number, block = index + begin // BLOCK_BYTES, view[begin : begin + BLOCK_BYTES]
+            known = verify(page, slabs.seed, number, block)
+            if known or verify_mixed(page, slabs.seed, number, block):
+                continue
+            crc, generation = slabs.half_done.get(number, (0, 0))
+            if not generation or block_crc(block, slabs.seed, number, generation) != crc:
+                return False
+        return True
 
     # -- writing -------------------------------------------------------------------------------------------
 
@@ -384,6 +403,8 @@ class MirrorSpace:
         await slow.write(self, offset, view, fresh)
 
     async def flush(self) -> None:
+        if self.suspects:
+            await slow.repair_suspects(self)
         await self.host.flush_space(self)
 
     async def trim(self, offset: SpaceOffset, length: int) -> None:

@@ -122,6 +122,20 @@ async def _read_run(
     raise SlabLost(f"space {space.name} byte {offset}: disks fail as fast as they are asked")
 
 
+async def repair_suspects(space: MirrorSpace) -> None:
+    """Read again, with repair, what `read_blocking` found bad; what is beyond repair its reader is told."""
+    while space.suspects:
+        row, column, at, length = space.suspects.pop()
+        sets = space.row(row)
+        if sets is not None:
+            buffer = memoryview(bytearray(length))
+            offset = space.map.unmap(row, column, at)
+            try:
+                await _read_run(space, offset, sets[column], at, buffer, is_claimed=False)
+            except (BlockCorrupt, SlabLost):
+                continue
+
+
 def first_reader(space: MirrorSpace, slabs: SlabSet) -> Place:
     if not slabs.readers:
         gone = ", ".join(f"disk {copy.disk}{' (stale)' if copy.stale else ''}" for copy in slabs.copies)
@@ -316,6 +330,7 @@ async def _write_waiting(space: MirrorSpace, slabs: SlabSet, at: int, view: memo
     offset = space.map.unmap(slabs.row, slabs.column, at)
     claim = Claim(offset, offset + len(view), space.host.runtime.event())
     space.claims.append(claim)
+    slabs.remember_half_done(index, entries)
     slabs.written |= region
     slabs.inflight += 1
 
@@ -332,7 +347,6 @@ async def _write_waiting(space: MirrorSpace, slabs: SlabSet, at: int, view: memo
             space.dirty.add(slabs)
             release(space, claim)
         if any(errors) or slabs.writers is not writers or not slabs.logged & region:
-            slabs.remember_half_done(index, entries)
             return False
         put(page, index, entries)
         slabs.dirty.add(number)

@@ -131,6 +131,28 @@ def test_a_write_on_fewer_copies_is_acknowledged_only_after_the_missing_copy_is_
     rig.run(after)
 
 
+def test_a_disk_that_failed_with_unflushed_writes_is_stale_although_nothing_was_written_since() -> None:
+    rig = Rig(disks=2)
+
+    async def work() -> None:
+        await rig.create()
+        await rig.fill()
+        await rig.scribble(5)
+        disk = rig.world.disks[1]
+        disk.fail()
+        await rig.space.flush()
+        disk.content[:] = disk.durable
+        disk.unflushed.clear()
+        await rig.pool.close()
+        disk.heal()
+        rig.world.restore([bytes(disk.content) for disk in rig.world.disks])
+        rig.pool, rig.space = await open_space(rig.world, "s")
+        await check_copies(rig.space)
+        await rig.check()
+
+    rig.run(work)
+
+
 @pytest.mark.parametrize("crash", [False, True])
 def test_a_disk_that_was_away_is_resynced_by_what_changed_and_serves_again(crash: bool) -> None:
     rig = Rig()
