@@ -19,6 +19,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Self
 
 import trio
 
@@ -88,10 +89,16 @@ class Connection:
     """One connection and the session on it. See `smbclient.port.Channel`."""
 
     def __init__(
-        self, stream: ByteStream, config: ClientConfig, *, on_break: BreakHandler | None = None
+        self,
+        stream: ByteStream,
+        config: ClientConfig,
+        *,
+        on_break: BreakHandler | None = None,
+        entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._stream = stream
-        self._endpoint = ClientEndpoint(config, os.urandom)
+        self._entropy = entropy
+        self._endpoint = ClientEndpoint(config, entropy)
         self._on_break = on_break
         self._replies: dict[int, PendingReply] = {}
         self._credit_queue: deque[tuple[int, trio.Event]] = deque()
@@ -105,13 +112,18 @@ class Connection:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, stream: ByteStream, config: ClientConfig, *, on_break: BreakHandler | None = None
-    ) -> AsyncIterator[Connection]:
-        """A negotiated connection. Closes the stream at the end.
+        cls,
+        stream: ByteStream,
+        config: ClientConfig,
+        *,
+        on_break: BreakHandler | None = None,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> AsyncIterator[Self]:
+        """A negotiated connection. Closes the stream at the end. `entropy`: as many random bytes as asked.
 
         Raises: StatusError CONNECTION_DISCONNECTED, with what went wrong.
         """
-        connection = cls(stream, config, on_break=on_break)
+        connection = cls(stream, config, on_break=on_break, entropy=entropy)
         try:
             async with trio.open_nursery() as nursery:
                 try:
@@ -164,7 +176,7 @@ class Connection:
             user,
             password,
             domain,
-            entropy=os.urandom,
+            entropy=self._entropy,
             filetime=filetime_from_unix_ns(time.time_ns()),
             hash_nt=hash_nt,
             target_name=f"cifs/{self.config.server_name}" if self.config.server_name else "",
