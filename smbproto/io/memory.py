@@ -10,6 +10,7 @@ import trio
 __all__ = ["MemoryStream", "memory_stream_pair"]
 
 CAPACITY_BYTES = 1 << 20
+RECEIVE_BYTES = 65536
 
 
 class _Pipe:
@@ -57,8 +58,11 @@ class _Pipe:
         self._writable.set()
 
 
-class MemoryStream:
-    """See `smbproto.endpoint.stream.ByteStream`. What was sent before a close can still be received."""
+class MemoryStream(trio.abc.Stream):
+    """One end: a `smbproto.endpoint.stream.ByteStream`, and a Trio stream for servers that want one.
+
+    What was sent before the other end closed can still be received.
+    """
 
     def __init__(self, incoming: _Pipe, outgoing: _Pipe) -> None:
         self._incoming, self._outgoing = incoming, outgoing
@@ -68,14 +72,24 @@ class MemoryStream:
         await self._incoming.wait_readable()
         return self._incoming.take(buffer)
 
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        buffer = bytearray(RECEIVE_BYTES if max_bytes is None else max_bytes)
+        count = await self.receive_into(memoryview(buffer))
+        return bytes(buffer[:count])
+
     def send_nowait(self, data: memoryview) -> int:
         return self._outgoing.put(data)
 
-    async def send_all(self, data: memoryview) -> None:
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await trio.lowlevel.checkpoint()
-        while data:
-            data = data[self._outgoing.put(data) :]
+        view = memoryview(data)
+        while view:
+            view = view[self._outgoing.put(view) :]
             await self._outgoing.wait_writable()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await trio.lowlevel.checkpoint()
+        await self._outgoing.wait_writable()
 
     async def aclose(self) -> None:
         self._outgoing.close()
