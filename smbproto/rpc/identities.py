@@ -61,7 +61,7 @@ WELL_KNOWN: Final[tuple[tuple[str, str, str], ...]] = (
 
 
 class Identity(NamedTuple):
-    """A SID with its name. `domain_sid` is "" where the name has no domain."""
+    """A SID with its name. `domain_sid` is the SID without its last part, `domain` "" where there is none."""
 
     sid: str
     name: str
@@ -98,7 +98,8 @@ class Identities:
         """None: nobody here knows it."""
         for known, domain, name in WELL_KNOWN:
             if known == sid:
-                return Identity(sid, name, domain, "S-1-5" if domain else "", SID_TYPE_WELL_KNOWN_GROUP)
+                # Clients put domain SID and RID together again, so that there must be one.
+                return Identity(sid, name, domain, sid.rpartition("-")[0], SID_TYPE_WELL_KNOWN_GROUP)
         if sid == self.machine_sid:
             return Identity(sid, self._host.name, self._host.name, sid, SID_TYPE_DOMAIN)
         if sid == BUILTIN_SID:

@@ -15,7 +15,7 @@ from impacket.dcerpc.v5.dtypes import NULL, RPC_SID
 from smbproto.rpc.identities import SID_TYPE_DOMAIN, SID_TYPE_UNKNOWN, Identities, Identity
 from smbproto.rpc.limits import LOOKUPS_MAX
 from smbproto.rpc.port import Host
-from smbproto.rpc.service import Handles, NdrService, interface, text
+from smbproto.rpc.service import Anything, Handles, NdrService, interface, text
 from smbproto.status import Status
 
 POLICY: Final = "policy"
@@ -60,10 +60,7 @@ class _Domains:
         for name, sid in self._index:
             entry = lsad.LSAPR_TRUST_INFORMATION()
             entry["Name"] = name
-            if sid:
-                set_sid(entry, "Sid", sid)
-            else:
-                entry["Sid"] = NULL
+            set_sid(entry, "Sid", sid)
             listed["Domains"].append(entry)
 
 
@@ -86,13 +83,13 @@ class LsaService(NdrService):
         self._handles = Handles()
         self.operations = {
             0: (lsad.LsarClose, self._close),
-            6: (lsad.LsarOpenPolicy, self._open_policy),
+            6: (Anything, self._open_policy),
             7: (lsad.LsarQueryInformationPolicy, self._query_policy),
             13: (lsad.LsarEnumerateTrustedDomains, self._enumerate_trusted),
             14: (lsat.LsarLookupNames, self._lookup_names),
             15: (lsat.LsarLookupSids, self._lookup_sids),
-            44: (lsad.LsarOpenPolicy2, self._open_policy_2),
-            45: (lsat.LsarGetUserName, self._get_user_name),
+            44: (Anything, self._open_policy_2),
+            45: (Anything, self._get_user_name),
             46: (lsad.LsarQueryInformationPolicy2, self._query_policy_2),
             50: (lsad.LsarEnumerateTrustedDomainsEx, self._enumerate_trusted_ex),
             57: (lsat.LsarLookupSids2, self._lookup_sids_2),
@@ -108,7 +105,8 @@ class LsaService(NdrService):
     # the policy object
 
     def _open_policy(self, request: Any) -> Any:
-        """[MS-LSAD] 3.1.4.4.2 LsarOpenPolicy (Opnum 6)."""
+        """[MS-LSAD] 3.1.4.4.2 LsarOpenPolicy (Opnum 6). The server's name and the object attributes are
+        ignored."""
         return self._opened(lsad.LsarOpenPolicyResponse())
 
     def _open_policy_2(self, request: Any) -> Any:

@@ -29,7 +29,7 @@ from smbproto.rpc.limits import ENTRIES_MAX, LOOKUPS_MAX
 from smbproto.rpc.lsarpc import set_sid, sid_text
 from smbproto.rpc.port import Host, UserView
 from smbproto.rpc.samr_layouts import display, domain_info, group_info, user_info
-from smbproto.rpc.service import Handles, NdrService, interface, text
+from smbproto.rpc.service import Anything, Handles, NdrService, interface, text
 from smbproto.status import Status
 
 SERVER: Final = "server"
@@ -81,10 +81,12 @@ class SamService(NdrService):
             36: (samr.SamrQueryInformationUser, self._query_user),
             39: (samr.SamrGetGroupsForUser, self._groups_for_user),
             40: (samr.SamrQueryDisplayInformation, self._display),
+            44: (samr.SamrGetUserDomainPasswordInformation, self._user_password_policy),
             46: (samr.SamrQueryInformationDomain2, self._query_domain_2),
             47: (samr.SamrQueryInformationUser2, self._query_user_2),
             48: (samr.SamrQueryDisplayInformation2, self._display_2),
             51: (samr.SamrQueryDisplayInformation3, self._display_3),
+            56: (Anything, self._password_policy),
             57: (samr.SamrConnect2, self._connect_2),
             62: (samr.SamrConnect4, self._connect_4),
             64: (samr.SamrConnect5, self._connect_5),
@@ -359,6 +361,20 @@ class SamService(NdrService):
         response["ErrorCode"] = Status.INVALID_HANDLE if domain is None else Status.SUCCESS
         return response
 
+    def _user_password_policy(self, request: Any) -> Any:
+        """[MS-SAMR] 3.1.5.13.4 SamrGetUserDomainPasswordInformation (Opnum 44)."""
+        response = samr.SamrGetUserDomainPasswordInformationResponse()
+        _no_password_policy(response)
+        response["ErrorCode"] = Status.INVALID_HANDLE if self._user(request) is None else Status.SUCCESS
+        return response
+
+    def _password_policy(self, request: Any) -> Any:
+        """[MS-SAMR] 3.1.5.13.3 SamrGetDomainPasswordInformation (Opnum 56)."""
+        response = samr.SamrGetDomainPasswordInformationResponse()
+        _no_password_policy(response)
+        response["ErrorCode"] = Status.SUCCESS
+        return response
+
     # groups
 
     def _query_group(self, request: Any) -> Any:
@@ -474,6 +490,12 @@ def _numbers(target: Any, values: Sequence[int]) -> None:
         target["Element"] = NULL
     for value in values:
         target["Element"].append(_number(value))
+
+
+def _no_password_policy(response: Any) -> None:
+    """Any password will do."""
+    response["PasswordInformation"]["MinPasswordLength"] = 0
+    response["PasswordInformation"]["PasswordProperties"] = 0
 
 
 def _mapping(mapped: int, asked: int) -> Status:

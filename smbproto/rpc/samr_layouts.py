@@ -21,7 +21,6 @@ USER_DONT_EXPIRE_PASSWORD: Final = 0x00000200
 USER_ALL_VALID: Final = 0x00FFFFFF
 NEVER: Final = 0x7FFFFFFFFFFFFFFF
 NO_LIMIT: Final = -0x8000000000000000
-LOGON_UNITS: Final = 168
 
 
 def account_control(user: UserView) -> int:
@@ -43,9 +42,9 @@ def _texts(target: Any, **values: str) -> None:
 
 
 def _logon_hours(target: Any) -> None:
-    """Any hour."""
-    target["UnitsPerWeek"] = LOGON_UNITS
-    target["LogonHours"] = b"\xff" * (LOGON_UNITS // 8)
+    """No restriction: a null pointer."""
+    target["UnitsPerWeek"] = 0
+    target["LogonHours"] = NULL
 
 
 def _general(info: Any, user: UserView) -> None:

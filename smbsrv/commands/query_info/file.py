@@ -7,6 +7,7 @@ Information; [MS-FSCC] 2.4 File Information Classes. Access: what [MS-FSA] 2.1.5
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from struct import Struct
 from typing import TYPE_CHECKING
@@ -40,6 +41,8 @@ _COMPRESSION = Struct("<QHBBB3x")
 _NETWORK_OPEN = Struct("<QQQQQQI4x")
 _ATTRIBUTE_TAG = Struct("<II")
 _ID = Struct("<QQ8x")
+_SHORT_NAME = re.compile(r"[!#$%&'()0-9@A-Z^_`a-z{}~-]{1,8}(\.[!#$%&'()0-9@A-Z^_`a-z{}~-]{1,3})?")
+"""[MS-FSCC] 2.1.5.2.1 8.3 Filename."""
 
 
 def _utf16(text: str) -> bytes:
@@ -97,9 +100,13 @@ def normalized_name(file: File) -> Result:
 
 
 def alternate_name(file: File) -> Result:
-    """[MS-FSCC] 2.4.5 FileAlternateNameInformation. Volumes here generate no short names; [MS-FSA] 2.1.5.12.4
-    then says OBJECT_NAME_NOT_FOUND."""
-    raise StatusError(Status.OBJECT_NAME_NOT_FOUND, "files have no short names here")
+    """[MS-FSCC] 2.4.5 FileAlternateNameInformation. Volumes here generate no short names: a name that is one
+    already is its own, for any other [MS-FSA] 2.1.5.12.4 says OBJECT_NAME_NOT_FOUND."""
+    last = file.name().rpartition("\\")[2].partition(":")[0]
+    if not _SHORT_NAME.fullmatch(last):
+        raise StatusError(Status.OBJECT_NAME_NOT_FOUND, f"{last!r} has no short name")
+    text = _utf16(last.upper())
+    return Result(_U32.pack(len(text)) + text, 4)
 
 
 def position(file: File) -> Result:
