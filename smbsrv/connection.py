@@ -240,9 +240,7 @@ class Connection:
             requests.append(previous)
         if not requests:
             return
-        if len(requests) > 1:
-            _check_style(requests)
-        elif requests[0].is_related:
+        if requests[0].is_related:
             requests[0].early = StatusError(Status.INVALID_PARAMETER, "a related request with none before it")
         self.driver.run(Job(self, requests, sealed_by))
 
@@ -289,16 +287,16 @@ class Connection:
         if command == Command.NEGOTIATE:
             request.early = StatusError(Status.INVALID_PARAMETER, "a signed NEGOTIATE")
         elif channel is None:
-            if command != Command.SESSION_SETUP:
+            if command != Command.SESSION_SETUP and not request.is_related:
                 request.early = StatusError(Status.USER_SESSION_DELETED, f"session {request.session_id:#x}")
         elif channel.signer is None:
             if channel.session.state is not SessionState.IN_PROGRESS and not channel.session.is_anonymous:
                 request.early = StatusError(Status.ACCESS_DENIED, "the session has no signing key")
-        elif channel.signer.verify(request.message, request.message_id, False):
-            request.signer, request.must_sign = channel.signer, True
         else:
-            log.warning("wrong signature connection=%d message=%d", self.id, request.message_id)
-            request.early = StatusError(Status.ACCESS_DENIED, "wrong signature")
+            request.signer, request.must_sign = channel.signer, True
+            if not channel.signer.verify(request.message, request.message_id, False):
+                log.warning("wrong signature connection=%d message=%d", self.id, request.message_id)
+                request.early = StatusError(Status.ACCESS_DENIED, "wrong signature")
 
     def _check_cancel(self, element: Element, view: memoryview, sealed_by: Channel | None) -> None:
         """[MS-SMB2] 3.3.5.16 Receiving an SMB2 CANCEL Request: no message id is taken, no response is
@@ -428,12 +426,3 @@ def _read_bytes(job: Job) -> int:
         for request in job.requests
         if request.command == Command.READ
     )
-
-
-def _check_style(requests: list[Request]) -> None:
-    """[MS-SMB2] 3.3.5.2.7 Handling Compounded Requests: a related request needs one before it."""
-    if requests[0].is_related:
-        for request in requests:
-            request.early = StatusError(
-                Status.INVALID_PARAMETER, "the first request of a compound is a related one"
-            )

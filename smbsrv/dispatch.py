@@ -86,7 +86,7 @@ def _resolve(request: Request) -> None:
         return
     session = request.session
     if session is None:
-        if request.is_related and not request.session_id:
+        if request.is_related:
             raise StatusError(Status.INVALID_PARAMETER, "a related request with no session before it")
         raise StatusError(Status.USER_SESSION_DELETED, f"session {request.session_id:#x}")
     if session.state is not SessionState.VALID and command not in _WHEN_EXPIRED:

@@ -25,6 +25,7 @@ from smbproto.smb2.header import (
     SMB2_FLAGS_ASYNC_COMMAND,
     SMB2_FLAGS_RELATED_OPERATIONS,
     SMB2_FLAGS_SERVER_TO_REDIR,
+    SMB2_FLAGS_SIGNED,
     Command,
 )
 from smbproto.status import Status
@@ -99,7 +100,10 @@ class Job:
         self.index += 1
         if self.index == len(self.requests) or self.connection.is_closing:
             return None
-        return execute(self.requests[self.index])
+        following = self.requests[self.index]
+        if chain is not None and not following.is_related:
+            chain.open, chain.had_file_id = None, False  # only what comes right before is inherited
+        return execute(following)
 
     def may_wait(self) -> bool:
         """Whether the current request may go asynchronous where it stands."""
@@ -144,6 +148,9 @@ class Job:
     def _message(self, request: Request, reply: Reply) -> OutMessage:
         """[MS-SMB2] 3.3.4.3 Sending a Success Response; 3.3.4.4 Sending an Error Response."""
         flags = SMB2_FLAGS_SERVER_TO_REDIR | (request.flags & SMB2_FLAGS_RELATED_OPERATIONS)
+        if reply.status == Status.USER_SESSION_DELETED:
+            # No key is left to sign with; clients that demand signing heed this status only with the flag.
+            flags |= request.flags & SMB2_FLAGS_SIGNED
         low, high = request.process_id, request.tree_id
         credits = 0
         if self.async_id:

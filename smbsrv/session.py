@@ -16,9 +16,9 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from smbproto.security.encryption import Opener, Sealer
+    from smbproto.security.encryption import CipherId, Opener, Sealer
     from smbproto.security.keys import SessionKeys
-    from smbproto.security.signing import Signer
+    from smbproto.security.signing import Signer, SigningAlgorithm
     from smbsrv.channel import Channel
     from smbsrv.connection import Connection
     from smbsrv.open import Open
@@ -53,6 +53,8 @@ class Session:
     encrypt_data: bool = False
     keys: SessionKeys | None = None
     full_session_key: bytes = b""
+    cipher: CipherId | None = None
+    signing_algorithm: SigningAlgorithm | None = None
     signer: Signer | None = None
     """Of Session.SigningKey: verifies and answers a session binding."""
     sealer: Sealer | None = None

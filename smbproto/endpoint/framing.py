@@ -119,7 +119,7 @@ def frame_bytes_max(bodies: Sequence[bytes | bytearray | memoryview]) -> int:
 
 
 def write_frame(view: memoryview, base: int, messages: Sequence[OutMessage], sealer: Sealer | None) -> int:
-    """Build a frame at `base`: the messages one after another, each but the last padded to 8 bytes and each
+    """Build a frame at `base`: the messages one after another, those of a compound padded to 8 bytes, each
     signed. Returns its end; `frame_bytes_max` of memory must be there. Source: [MS-SMB2] 3.3.4.1.3 Sending
     Compounded Responses.
     """
@@ -130,11 +130,11 @@ def write_frame(view: memoryview, base: int, messages: Sequence[OutMessage], sea
         end = start + SMB2_HEADER_BYTES + len(body)
         view[start + SMB2_HEADER_BYTES : end] = body
         following = 0
-        if index < last:
+        if last:
             padding = -(end - start) % 8
             view[end : end + padding] = bytes(padding)
             end += padding
-            following = end - start
+            following = end - start if index < last else 0
         write_header(view, start, message, following)
         if message.signer is not None and sealer is None:
             sign_in_place(view, start, end, message.message_id, message.signer)

@@ -14,7 +14,7 @@ from smbproto.errors import WireError
 from smbproto.security.authentication import Authenticated, AuthenticationFailed
 from smbproto.security.encryption import Opener, Sealer
 from smbproto.security.keys import SessionKeys, derive_session_keys, signing_algorithm_of
-from smbproto.security.signing import make_signer
+from smbproto.security.signing import SigningAlgorithm, make_signer
 from smbproto.smb2.header import SIGNATURE_OFFSET, SMB2_FLAGS_SIGNED, SMB2_HEADER_BYTES
 from smbproto.smb2.negotiate import SMB2_NEGOTIATE_SIGNING_REQUIRED
 from smbproto.smb2.session_setup import (
@@ -118,14 +118,12 @@ def _binding(request: Request) -> tuple[Session, Setup]:
     StatusError."""
     connection, server = request.connection, request.server
     session = server.sessions.get(request.session_id)
-    if connection.dialect < 0x0300 or not server.config.multichannel:
-        raise StatusError(
-            Status.REQUEST_NOT_ACCEPTED, "a session binding, but this is no multichannel connection"
-        )
     if session is None:
         raise StatusError(Status.USER_SESSION_DELETED, f"session {request.session_id:#x}")
-    if session.dialect != connection.dialect:
-        raise StatusError(Status.INVALID_PARAMETER, "the session speaks another dialect")
+    _check_binding_signature(request, session)
+    if session.is_anonymous or session.is_guest or session.signer is None:
+        raise StatusError(Status.NOT_SUPPORTED, "a session without a key cannot be bound")
+    _check_same_kind(request, session)
     if not request.flags & SMB2_FLAGS_SIGNED:
         raise StatusError(Status.INVALID_PARAMETER, "a session binding must be signed")
     if session.client_guid != connection.client_guid:
@@ -134,21 +132,41 @@ def _binding(request: Request) -> tuple[Session, Setup]:
         raise StatusError(Status.REQUEST_NOT_ACCEPTED, "the session is not set up yet")
     if session.state is SessionState.EXPIRED:
         raise StatusError(Status.NETWORK_SESSION_EXPIRED)
-    if session.is_anonymous or session.is_guest or session.signer is None:
-        raise StatusError(Status.NOT_SUPPORTED, "a session without a key cannot be bound")
     if connection in session.channels:
         raise StatusError(Status.REQUEST_NOT_ACCEPTED, "the session is bound to this connection already")
-    signature = bytes(request.message[SIGNATURE_OFFSET:SMB2_HEADER_BYTES])
-    if not session.signer.verify(request.message, request.message_id, False):
-        raise StatusError(Status.ACCESS_DENIED, "a session binding with a wrong signature")
-    request.message[SIGNATURE_OFFSET:SMB2_HEADER_BYTES] = signature  # the preauth hash goes over it
-    request.signer, request.must_sign = session.signer, True
     need(len(session.channels) < server.limits.channels_per_session, "channels of a session")
     setup = session.setups.get(connection)
     if setup is None:
         setup = Setup.begin(Purpose.BINDING, server, connection.endpoint.preauth)
         session.setups[connection] = setup
     return session, setup
+
+
+def _check_binding_signature(request: Request, session: Session) -> None:
+    """It is Session.SigningKey that signs a binding, and our refusal of it. Raises: StatusError."""
+    if session.signer is None or not request.flags & SMB2_FLAGS_SIGNED:
+        return
+    signature = bytes(request.message[SIGNATURE_OFFSET:SMB2_HEADER_BYTES])
+    request.signer, request.must_sign = session.signer, True
+    if not session.signer.verify(request.message, request.message_id, False):
+        raise StatusError(Status.ACCESS_DENIED, "a session binding with a wrong signature")
+    request.message[SIGNATURE_OFFSET:SMB2_HEADER_BYTES] = signature  # the preauth hash goes over it
+
+
+def _check_same_kind(request: Request, session: Session) -> None:
+    """A channel speaks as its session does. Raises: StatusError, with what Windows says in each case."""
+    connection = request.connection
+    algorithm = signing_algorithm_of(connection.dialect, connection.signing_algorithm)
+    was_gmac = session.signing_algorithm is SigningAlgorithm.AES_GMAC
+    if was_gmac != (algorithm is SigningAlgorithm.AES_GMAC):
+        status = Status.REQUEST_OUT_OF_SEQUENCE if was_gmac else Status.NOT_SUPPORTED
+        raise StatusError(status, "the session signs with another algorithm")
+    if connection.dialect < 0x0300 or not request.server.config.multichannel:
+        raise StatusError(Status.REQUEST_NOT_ACCEPTED, "a binding, but this is no multichannel connection")
+    if session.dialect != connection.dialect:
+        raise StatusError(Status.INVALID_PARAMETER, "the session speaks another dialect")
+    if session.cipher != connection.cipher:
+        raise StatusError(Status.INVALID_PARAMETER, "the session has another cipher")
 
 
 async def _complete(
@@ -212,9 +230,9 @@ def _establish(
         return
     keys = _keys(request, setup, identity)
     session.keys, session.full_session_key = keys, identity.session_key
-    session.signer = make_signer(
-        signing_algorithm_of(connection.dialect, connection.signing_algorithm), keys.signing
-    )
+    session.cipher = connection.cipher
+    session.signing_algorithm = signing_algorithm_of(connection.dialect, connection.signing_algorithm)
+    session.signer = make_signer(session.signing_algorithm, keys.signing)
     session.signing_required = config.signing_required or bool(
         message.security_mode & SMB2_NEGOTIATE_SIGNING_REQUIRED
     )

@@ -5,6 +5,7 @@ import logging
 import pytest
 
 from smbproto.errors import ProtocolViolation
+from smbproto.security.encryption import CipherId
 from smbproto.security.signing import SigningAlgorithm
 from smbproto.smb2.header import Command
 from smbproto.smb2.session_setup import SessionSetupRequest, SessionSetupResponse
@@ -86,7 +87,7 @@ def test_a_wrong_signature_is_denied():
     message = peer.message(Command.ECHO, ECHO)
     message[50] ^= 1
     (response,) = peer.push(peer.frame(message))
-    assert response.status == Status.ACCESS_DENIED and not response.is_signed
+    assert response.status == Status.ACCESS_DENIED
 
 
 def test_unknown_session_is_user_session_deleted():
@@ -168,14 +169,17 @@ def test_a_second_connection_is_bound_to_a_session(dialect):
 def test_binding_is_refused_to_who_has_no_right_to_it():
     """3.3.5.5, step 4, and 3.3.5.5.3: dialect, client GUID, signature and user must be the session's."""
     site = Site()
-    first = site.logged_on()
+    cmac = (SigningAlgorithm.AES_CMAC,)
+    first = site.logged_on(signing=cmac)
     for options, user, status in [
         ({"dialect": 0x0302}, "ana", Status.INVALID_PARAMETER),
         ({"client_guid": b"D" * 16}, "ana", Status.USER_SESSION_DELETED),
         ({}, "bob", Status.ACCESS_DENIED),
         ({"dialect": 0x0210}, "ana", Status.REQUEST_NOT_ACCEPTED),
+        ({"ciphers": (CipherId.AES_128_CCM,)}, "ana", Status.INVALID_PARAMETER),
+        ({"signing": (SigningAlgorithm.AES_GMAC,)}, "ana", Status.NOT_SUPPORTED),
     ]:
-        peer = site.connect(**options)
+        peer = site.connect(**{"signing": cmac, **options})
         peer.negotiate()
         assert peer.log_on(user, binding=first.keys).status == status
         assert peer.connection.channels == {}
