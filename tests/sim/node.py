@@ -1,0 +1,166 @@
+"""A whole node in a simulation: disks, pool, volume, object store, server, timers, all on one runtime.
+
+    SimNode.run:  disks -> Pool.open -> check of the catalog -> CatalogFileSystem -> ObjectStoreVolume -> Server
+    connect:      a `Wire` whose far end the server serves
+    stop:         everything in order, as at a shutdown
+    power_off:    everything at once; what the disks hold then is for `FaultyDisk.power_cut`
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Final
+
+import trio
+
+from smbproto.security.legacy import nt_hash
+from smbsrv.connection import Connection
+from smbsrv.io.stream import serve_stream
+from smbsrv.io.timers import run_timers
+from smbsrv.server import Account, Server, ServerConfig
+from smbsrv.share import Share
+from storage.fs.catalog import CatalogFileSystem
+from storage.fs.check import check_catalog
+from storage.objectstore.volume import ObjectStoreVolume
+from storage.pool.pool import Pool
+from storage.volume import Token
+from tests.sim.disk import PowerCut
+from tests.sim.faultydisk import FaultyDisk
+from tests.sim.simruntime import SimRuntime
+from tests.sim.wire import Wire
+
+USER: Final = "ana"
+PASSWORD: Final = "open sesame"
+METADATA, DATA = "v/metadata", "v/data"
+METADATA_BYTES: Final = 8 << 20
+DATA_BYTES: Final = 16 << 20
+_SID = "S-1-5-21-1-2-3-1001"
+_TOKEN = Token(
+    _SID, frozenset({_SID, "S-1-1-0", "S-1-5-11", "S-1-5-32-544", "S-1-5-32-545"}), _SID, "S-1-5-21-1-2-3-513",
+    name=USER,
+)
+
+
+class Accounts:
+    """`smbsrv.server.Authenticator` with one user."""
+
+    _account = Account(USER, "SIM", nt_hash(PASSWORD), _TOKEN)
+
+    def lookup(self, user: str, domain: str) -> Account | None:
+        return self._account if user == USER else None
+
+
+class SimNode:
+    """See the module. One object is one life: a restart makes another."""
+
+    def __init__(self, rng: random.Random, delay_s: float, *, encrypt: bool = False) -> None:
+        self._rng = rng
+        self._delay_s = delay_s
+        self._encrypt = encrypt
+        self._nursery: trio.Nursery
+        self.pool: Pool
+        self.fs: CatalogFileSystem
+        self.volume: ObjectStoreVolume
+        self.server: Server
+        self.runtime: SimRuntime
+        self.disks: Sequence[FaultyDisk] = ()
+        self.wires: dict[Wire, None] = {}
+        self.is_up = False
+        self.ended = trio.Event()
+        self._stopping = trio.Event()
+
+    async def run(
+        self, disks: Sequence[FaultyDisk], task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Until `stop` or `power_off`. Started once it serves."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                self.runtime = SimRuntime(nursery, self._rng)
+                self.disks = disks
+                for disk in disks:
+                    disk.attach(self.runtime)
+                await self._open()
+                self.is_up = True
+                task_status.started()
+                await self._stopping.wait()
+                await self._close()
+                nursery.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            _, rest = group.split(PowerCut)
+            if rest is not None:
+                raise rest from None
+        finally:
+            self.is_up = False
+            self.ended.set()
+
+    async def _open(self) -> None:
+        self.pool = await Pool.open([disk for disk in self.disks if disk.failure is None], self.runtime)
+        metadata, data = self.pool.space(METADATA), self.pool.space(DATA)
+        report = await check_catalog(metadata, data, self.runtime)
+        assert report.problems == [], report.problems
+        self.fs = await CatalogFileSystem.open(metadata, data, self.runtime)
+        self.volume = ObjectStoreVolume(self.fs, self.runtime)
+        config = ServerConfig(guid=b"simulated-server", encrypt_data=self._encrypt)
+        self.server = Server(config, self.runtime, Accounts())
+        self.server.add_share(Share("data", self.volume))
+        self._nursery.start_soon(run_timers, self.server, lambda now: None)
+
+    async def _close(self) -> None:
+        self.server.is_stopping = True
+        for wire in self.wires:
+            wire.cut()
+        await self.server.shut_down()
+        await self.volume.close()
+        await self.pool.close()
+
+    def connect(self) -> Wire:
+        """A new connection; its client end is the caller's."""
+        assert self.is_up
+        wire = Wire(self._rng, self._delay_s)
+        self.wires[wire] = None
+        self._nursery.start_soon(self._carry, wire)
+        self._nursery.start_soon(serve_stream, self.server, wire.server_end)
+        return wire
+
+    async def _carry(self, wire: Wire) -> None:
+        try:
+            await wire.run()
+        finally:
+            wire.cut()
+            del self.wires[wire]
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self.is_up = False
+
+    def power_off(self) -> None:
+        self.is_up = False
+        if hasattr(self, "server"):
+            self.server.is_stopping = True
+        for disk in self.disks:
+            disk.power_off()
+        for wire in self.wires:
+            wire.cut()
+        self.runtime.power_off()
+        self._nursery.cancel_scope.cancel()
+
+    def is_quiet(self, known: list[Connection]) -> bool:
+        """Nothing of these connections, which are lost, is under way any more."""
+        return not any(connection in self.server.connections or connection.jobs for connection in known)
+
+
+async def format_disks(disks: Sequence[FaultyDisk], rng: random.Random, slab_bytes: int) -> None:
+    """A new pool with one volume on these disks."""
+    async with trio.open_nursery() as nursery:
+        runtime = SimRuntime(nursery, rng)
+        for disk in disks:
+            disk.attach(runtime)
+        pool = await Pool.create(list(disks), "sim", runtime=runtime, slab_bytes=slab_bytes)
+        await pool.create_space(METADATA, "mirror", METADATA_BYTES)
+        await pool.create_space(DATA, "mirror", DATA_BYTES)
+        fs = await CatalogFileSystem.format(pool.space(METADATA), pool.space(DATA), runtime, label="sim")
+        await fs.close()
+        await pool.close()
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,88 @@
+"""A connection between a client and a server: two pairs of memory streams, and a task each way that carries bytes.
+
+    client_end  <->  [carry: delays, pieces of any size, stalls]  <->  server_end
+
+`cut` resets it: what is under way is lost, and both ends learn of it. `stall_until` stops one direction for a
+while (a clogged path, a slow reader); nothing is lost then.
+"""
+
+from __future__ import annotations
+
+import random
+
+import trio
+
+from smbproto.io.memory import MemoryStream, memory_stream_pair
+
+PIECE_BYTES = 1 << 16
+CAPACITY_BYTES = 1 << 18
+
+
+class ServerEnd(trio.abc.Stream):
+    """A Trio stream over a memory stream's end; its errors are Trio's."""
+
+    def __init__(self, stream: MemoryStream) -> None:
+        self._stream = stream
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        buffer = bytearray(max_bytes or PIECE_BYTES)
+        count = await self._stream.receive_into(memoryview(buffer))
+        return bytes(buffer[:count])
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        try:
+            await self._stream.send_all(memoryview(data))
+        except OSError as error:
+            raise trio.BrokenResourceError(str(error)) from error
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class Wire:
+    """One connection. `run` carries until one end closes or `cut` is called."""
+
+    def __init__(self, rng: random.Random, delay_s: float) -> None:
+        self._rng = rng
+        self._delay_s = delay_s
+        self.client_end, self._near = memory_stream_pair(CAPACITY_BYTES)
+        self._far, server_end = memory_stream_pair(CAPACITY_BYTES)
+        self.server_end = ServerEnd(server_end)
+        self.done = trio.Event()
+        self.stall_until = [0.0, 0.0]
+        """By direction: 0 to the server, 1 to the client."""
+        self._scope = trio.CancelScope()
+
+    async def run(self) -> None:
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._carry, self._near, self._far, 0)
+                nursery.start_soon(self._carry, self._far, self._near, 1)
+        self.done.set()
+        with trio.CancelScope(shield=True):
+            await self._near.aclose()
+            await self._far.aclose()
+
+    def cut(self) -> None:
+        self._scope.cancel()
+        self.done.set()
+
+    async def _carry(self, source: MemoryStream, target: MemoryStream, direction: int) -> None:
+        buffer = memoryview(bytearray(PIECE_BYTES))
+        while True:
+            size = PIECE_BYTES if self._rng.random() < 0.7 else self._rng.randint(1, 200)
+            count = await source.receive_into(buffer[:size])
+            if not count:
+                self._scope.cancel()
+                return
+            await trio.sleep(self._rng.expovariate(1 / self._delay_s))
+            while trio.current_time() < self.stall_until[direction]:
+                await trio.sleep_until(self.stall_until[direction])
+            try:
+                await target.send_all(buffer[:count])
+            except OSError:
+                self._scope.cancel()
+                return
