@@ -37,6 +37,7 @@ class Peer:
             "contexts": None,
         } | response
         self.window = ServerWindow()
+        self.grant_max = 0xFFFF  # credits of one response
         self.preauth = PreauthIntegrity()
         self.acceptor = SpnegoAcceptor(NtlmAcceptor("PEER", "DOM", lambda n: b"\7" * n, 1 << 56))
         self.signer = self.sealer = self.opener = None
@@ -82,7 +83,7 @@ class Peer:
             flags |= SMB2_FLAGS_ASYNC_COMMAND
         return OutMessage(
             header.command, status, flags, header.message_id, low, high, SESSION_ID, body,
-            credits=self.window.grant(header.credits) if grant is None else grant,
+            credits=self.window.grant(min(header.credits, self.grant_max)) if grant is None else grant,
             signer=self.signer if signed else None,
         )  # fmt: skip
 
