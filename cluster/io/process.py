@@ -18,7 +18,7 @@ import trio
 from cluster import config
 from cluster.accounts import Accounts
 from cluster.config import NodeConfig, ShareConfig
-from cluster.io.command import ADMIN_FILE, RUN_FILE
+from cluster.io.command import ADMIN_FILE, RUN_FILE, run
 from cluster.io.disks import create_disk
 from cluster.io.listening import serve_node
 from cluster.io.runtime import TrioRuntime
@@ -100,19 +100,6 @@ async def _serve(
             nursery.cancel_scope.cancel()
 
 
-def _run(
-    state: StateDirectory, prepare: Callable[[Node], Awaitable[None]], ready: Callable[[Node], None]
-) -> None:
-    """trio.run with an ExceptionGroup of one operator's error opened up."""
-    try:
-        trio.run(_serve, state, prepare, ready)
-    except BaseExceptionGroup as group:
-        found: BaseException = group
-        while isinstance(found, BaseExceptionGroup) and len(found.exceptions) == 1:
-            found = found.exceptions[0]
-        raise found from None
-
-
 def _admin_credential(node: Node) -> None:
     """The local command line's own account: a new password at every start."""
     password = new_password(32)
@@ -135,7 +122,7 @@ async def _nothing(node: Node) -> None:
 
 def run_state(state: StateDirectory) -> None:
     """`sofs run`. Raises: OperatorError, StorageError."""
-    _run(state, _nothing, lambda node: _say(f"ready {node.serving.port()}\n"))
+    run(_serve, state, _nothing, lambda node: _say(f"ready {node.serving.port()}\n"))
 
 
 def run_directories(options: ServeOptions) -> None:
@@ -170,7 +157,7 @@ def _run_directories(state: StateDirectory, options: ServeOptions) -> None:
             _say(_instructions(node, options.shares[0].name, options.user, shown))
         _say(f"ready {node.serving.port()}\n")
 
-    _run(state, prepare, ready)
+    run(_serve, state, prepare, ready)
 
 
 def run_demo(options: DemoOptions) -> None:
@@ -191,7 +178,7 @@ def run_demo(options: DemoOptions) -> None:
             _say(_instructions(node, "demo", DEMO_USER, state.read(DEMO_PASSWORD_FILE).strip()))
         _say(f"ready {node.serving.port()}\n")
 
-    _run(state, prepare, ready)
+    run(_serve, state, prepare, ready)
 
 
 async def _prepare_demo(node: Node) -> None:
