@@ -49,13 +49,14 @@ def choose_row(disks: dict[int, FreeSlabs], columns: int, copies: int, row: int)
     """Take slabs for one row. Raises PoolFull, with nothing taken."""
     budget = {number: slabs.free for number, slabs in disks.items()}
     numbers = sorted(budget)
+    position = {number: at for at, number in enumerate(numbers)}
     used: dict[int, int] = {}
     plan: list[list[int]] = []
     for column in range(columns):
         turn = (row * columns + column) % max(1, len(numbers))
         order = sorted(
             (number for number in numbers if budget[number] > 0),
-            key=lambda n: (used.get(n, 0), -budget[n], (numbers.index(n) - turn) % len(numbers)),  # noqa: B023
+            key=lambda n: (used.get(n, 0), -budget[n], (position[n] - turn) % len(numbers)),  # noqa: B023
         )
         picked: list[int] = []
         domains: set[str] = set()

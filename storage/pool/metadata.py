@@ -121,6 +121,19 @@ def unpack_copies(packed: bytes) -> list[CopyRecord]:
 class SpaceState:
     record: SpaceRecord
     rows: dict[int, bytes] = field(default_factory=dict)
+    stale_rows: set[int] = field(default_factory=set)
+    """Rows with a stale copy."""
+
+    def put_row(self, row: int, packed: bytes) -> None:
+        self.rows[row] = packed
+        if any(flags & STALE for _, flags, _ in _COPY.iter_unpack(packed)):
+            self.stale_rows.add(row)
+        else:
+            self.stale_rows.discard(row)
+
+    def drop_row(self, row: int) -> None:
+        del self.rows[row]
+        self.stale_rows.discard(row)
 
     def columns(self, row: int) -> list[list[CopyRecord]] | None:
         """The copies of each column of a row; None if it isn't allocated."""
@@ -140,9 +153,9 @@ class PoolState:
     def apply(self, record: Record) -> None:
         match record:
             case RowRecord():
-                self.spaces[record.space_id].rows[record.row] = record.packed
+                self.spaces[record.space_id].put_row(record.row, record.packed)
             case DropRowRecord():
-                del self.spaces[record.space_id].rows[record.row]
+                self.spaces[record.space_id].drop_row(record.row)
             case DiskRecord():
                 self.disks[record.number] = record
             case SpaceRecord():

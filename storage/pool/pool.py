@@ -192,10 +192,7 @@ class Pool:
         core = self._core
         copied = 0
         for space in list(core.spaces.values()):
-            for row in list(space.state.rows):
-                columns = space.state.columns(row) or []
-                if not any(copy.stale for copies in columns for copy in copies):
-                    continue
+            for row in sorted(space.state.stale_rows):
                 for slabs in space.row(row) or ():
                     copied += await self._resync_set(space, slabs)
         return copied
@@ -360,14 +357,14 @@ class Pool:
     def _space_status(self, space: MirrorSpace) -> SpaceStatus:
         record, usage = space.state.record, space.usage()
         there = {member.number for member in self._core.online()}
-        is_lost = is_stale = is_incomplete = False
-        for row in space.state.rows:
+        is_lost = is_incomplete = False
+        suspects = space.state.stale_rows if len(there) == len(self._core.members) else space.state.rows
+        for row in suspects:
             for copies in space.state.columns(row) or ():
                 absent = [copy for copy in copies if copy.disk not in there]
                 is_incomplete |= bool(absent)
-                is_stale |= any(copy.stale for copy in copies)
                 is_lost |= all(copy.stale or copy.disk not in there for copy in copies)
-        health, operational = space_health(is_lost, is_stale, is_incomplete)
+        health, operational = space_health(is_lost, bool(space.state.stale_rows), is_incomplete)
         kinds = {(one.kind, one.copies): name for name, one in RESILIENCIES.items()}
         return SpaceStatus(
             record.name,

@@ -22,11 +22,11 @@ from array import array
 
 from crc32c import crc32c
 
-from storage.errors import BlockCorrupt, DiskFailed, SlabLost
+from storage.errors import DiskFailed
 from storage.pool.intents import region_bytes
 from storage.pool.metadata import CopyRecord, SpaceState
 from storage.runtime import Event
-from storage.space import slow
+from storage.space import blocking, slow
 from storage.space.blocks import (
     BLOCK_SHIFT,
     EDGE,
@@ -42,7 +42,6 @@ from storage.space.checksums import (
     GENERATION_STEP,
     MASK,
     PAGE_BYTES,
-    block_crc,
     new_page,
     put,
     slab_seed,
@@ -55,8 +54,6 @@ from storage.space.resiliency import Provisioning
 from storage.space.slabset import SlabSet
 from storage.space.stripemap import PAGE_BLOCKS, StripeMap
 from storage.units import BLOCK_BYTES, DiskOffset, SpaceOffset
-
-BLOCKING_ATTEMPTS_MAX = 8
 
 
 class MirrorSpace:
@@ -270,59 +267,8 @@ class MirrorSpace:
         while done < len(into):
             row, column, at, run = self.place_of(offset + done)
             view = into[done : done + run]
-            self._read_run_blocking(row, column, at, view)
+            blocking.read_run(self, row, column, at, view)
             done += len(view)
-
-    def _read_run_blocking(self, row: int, column: int, at: int, view: memoryview) -> None:
-        number, index = at >> PAGE_SHIFT, at >> BLOCK_SHIFT
-        trouble: Exception | None = None
-        for attempt in range(BLOCKING_ATTEMPTS_MAX):
-            columns = self.state.columns(row)
-            sets = self.rows.get(row)
-            if columns is None:
-                view[:] = ZEROS[: len(view)]
-                return
-            if sets is None:
-                slabs = SlabSet(0, row, column, columns[column], slab_seed(self.seed, row, column))
-                self.host.resolve(slabs)
-            else:
-                slabs = sets[column]
-            readers = slabs.readers
-            if not readers:
-                raise SlabLost(f"space {self.name} row {row}: no disk with a current copy is there")
-            place = readers[attempt % len(readers)]
-            try:
-                page = slabs.pages.get(number)
-                if page is None:
-                    page = new_page()
-                    where = DiskOffset(place.checks + number * PAGE_BYTES)
-                    place.disk.read_blocking(where, (memoryview(page).cast("B"),))
-                place.disk.read_blocking(DiskOffset(place.data + at), (view,))
-            except DiskFailed as error:  # the loop's thread will meet it too, and act on it
-                trouble = error
-                continue
-            if verify(page, slabs.seed, index, view) or verify_mixed(page, slabs.seed, index, view):
-                return
-            self.suspects.add((row, column, at, len(view)))
-            if slabs.half_done and self._fits_half_done(slabs, page, index, view):
-                return
-        if trouble is not None:
-            raise trouble
-        raise BlockCorrupt(
-            f"space {self.name}: row {row} column {column} byte {at}: no copy passes its checksum"
-        )
-
-    def _fits_half_done(self, slabs: SlabSet, page: array[int], index: int, view: memoryview) -> bool:
-        """Does each block fit its entry, or the one that a write under way will put there?"""
-        for begin in range(0, len(view), BLOCK_BYTES):
-            number, block = index + begin // BLOCK_BYTES, view[begin : begin + BLOCK_BYTES]
-            known = verify(page, slabs.seed, number, block)
-            if known or verify_mixed(page, slabs.seed, number, block):
-                continue
-            crc, generation = slabs.half_done.get(number, (0, 0))
-            if not generation or block_crc(block, slabs.seed, number, generation) != crc:
-                return False
-        return True
 
     # -- writing -------------------------------------------------------------------------------------------
 
