@@ -13,6 +13,10 @@ CAPACITY_BYTES = 1 << 20
 RECEIVE_BYTES = 65536
 
 
+class StreamBroken(trio.BrokenResourceError, BrokenPipeError):
+    """The other end is closed: in the words of Trio and in those of the operating system."""
+
+
 class _Pipe:
     """One direction."""
 
@@ -27,7 +31,7 @@ class _Pipe:
 
     def put(self, data: memoryview) -> int:
         if self.closed:
-            raise BrokenPipeError("the other end of the memory stream is closed")
+            raise StreamBroken("the other end of the memory stream is closed")
         taken = min(len(data), self._capacity - len(self._data))
         self._data += data[:taken]
         if taken:

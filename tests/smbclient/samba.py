@@ -13,6 +13,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import smbclient
+
 USER, PASSWORD = "games", "Passw0rd! with spaces"
 START_TIMEOUT_S = 15.0
 
@@ -68,9 +70,7 @@ class Samba:
             self.port: int = probe.getsockname()[1]
         for name in ("private", "lock", "state", "cache", "pid", "ncalrpc", "log", "data", "sealed"):
             (base / name).mkdir(parents=True)
-        for path in (base, *base.parents):
-            if path != Path("/tmp") and path.is_relative_to("/tmp"):
-                path.chmod(0o755)
+        base.chmod(0o755)
         for share in ("data", "sealed"):
             shutil.chown(base / share, USER)
         self._configuration = base / "smb.conf"
@@ -98,6 +98,10 @@ class Samba:
                 assert self._process.poll() is None, (self.base / "log" / "stdout").read_text()
                 time.sleep(0.05)
         raise AssertionError(f"smbd does not listen on port {self.port}")
+
+    def session(self, **options):
+        """A session with it, for an `async with`."""
+        return smbclient.connect("127.0.0.1", self.port, **{"user": USER, "password": PASSWORD} | options)
 
     def stop(self) -> None:
         self._process.terminate()

@@ -54,7 +54,7 @@ def test_locations(text, location):
 
 
 @pytest.mark.parametrize("text", [
-    "host/share", "/host/share", "//", "///share", "//host:port/share", "//host:0/share", "//host:70000/s", 
+    "host/share", "/host/share", "//", "///share", "//host:port/share", "//host:0/share", "//host:70000/s",
     "//[::1/s",
     "smb://ana:secret@host/share",
 ])  # fmt: skip
