@@ -166,9 +166,11 @@ class HostFileSystem(HostData):
         node = self._nodes.get(ino)
         if node is not None:
             private = private_of(node)
-            moved = private.path_age != self._age or private.path != path
-            if moved and (node.links <= 1 or self._stat(self._path(private)) is None):
-                self._place(private, parent, host_name)
+            if self._path(private) != path:
+                if self._stat(private.path) is None:
+                    self._place(private, parent, host_name)
+                elif node.data is not None and (parent, host_name) not in private.others:
+                    private.others.append((parent, host_name))
             self._refresh(node, private, status, path)
             return node
         node = self._idle.get(ino)
@@ -198,6 +200,8 @@ class HostFileSystem(HostData):
             node.data.size_bytes = node.data.valid_bytes = status.st_size
 
     def lookup(self, directory: Node, name: str) -> Entry | None:
+        if name in (".", ".."):
+            return None
         parent = private_of(directory)
         path = self._path(parent) + b"/" + to_host(name)
         status = self._stat(path)
@@ -224,8 +228,12 @@ class HostFileSystem(HostData):
         private = private_of(node)
         if private.parent is None or node.links == 0:
             return []
-        wire = to_wire(private.host_name)
-        return [(private.parent.node, wire)] if wire is not None else []
+        found: list[tuple[Node, str]] = []
+        for parent, host_name in [(private.parent, private.host_name), *private.others]:
+            wire = to_wire(host_name)
+            if wire is not None:
+                found.append((parent.node, wire))
+        return found
 
     def entries(self, directory: Node, after: str | None, limit: int) -> list[Entry]:
         parent = private_of(directory)
@@ -294,6 +302,7 @@ class HostFileSystem(HostData):
         except OSError as error:
             raise self._refused(error, "link", target) from error
         node.links += 1
+        private.others.append((parent, to_host(name)))
         names.add(fold(name), name, to_host(name))
         self._restamp(parent)
 
@@ -319,13 +328,10 @@ class HostFileSystem(HostData):
 
     def _lost_name(self, node: Node, parent: HostNode, host_name: bytes) -> None:
         node.links = max(0, node.links - 1)
-        private = private_of(node)
-        if node.links == 0 or node.data is None:
+        private_of(node).lost(parent, host_name)
+        if node.data is None:
             node.links = 0
-            self._idle.pop(node.id, None)
-        elif private.parent is parent and private.host_name == host_name:
-            private.ctime_ns = -1
-            self._idle.pop(node.id, None)
+        self._idle.pop(node.id, None)
 
     def rename(self, directory: Node, name: str, to_directory: Node, to_name: str) -> None:
         source, target = private_of(directory), private_of(to_directory)
@@ -355,7 +361,10 @@ class HostFileSystem(HostData):
         target_names.add(fold(to_name), to_name, host_target)
         self._restamp(source)
         self._restamp(target)
-        self._place(moved, target, host_target)
+        if (source, host_name) in moved.others:
+            moved.others[moved.others.index((source, host_name))] = (target, host_target)
+        else:
+            self._place(moved, target, host_target)
         if entry.node.data is None:
             self._age += 1
 

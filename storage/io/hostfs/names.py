@@ -15,6 +15,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from storage.errors import StorageError
+
 _RESERVED = '"*:<>?\\|'
 _TO_WIRE = {ord(c): 0xF020 + i for i, c in enumerate(_RESERVED)} | {c: 0xF000 + c for c in range(1, 0x20)}
 
@@ -34,7 +36,12 @@ def to_wire(host: bytes) -> str | None:
 
 
 def to_host(wire: str) -> bytes:
-    """The host name for a new file. Inverse of `to_wire` for every name a client may send."""
+    """The host name for a new file. Inverse of `to_wire` for every name a client may send.
+
+    Raises: StorageError for what would lead out of the directory, whoever asks for it.
+    """
+    if wire in ("", ".", "..") or "/" in wire or "\0" in wire:
+        raise StorageError(f"{wire!r} is no name of the host")
     return wire.encode("utf-8", "surrogatepass")
 
 

@@ -40,6 +40,7 @@ class HostNode:
         "memory",
         "metadata_stale",
         "node",
+        "others",
         "parent",
         "path",
         "path_age",
@@ -61,7 +62,17 @@ class HostNode:
         self.listing: DirectoryNames | None = None
         self.streams: dict[str, Stream] | None = None
         self.memory: dict[bytes, bytes] | None = None
+        self.others: list[tuple[HostNode, bytes]] = []
+        """Further places of a file with hard links, as far as they were seen."""
         self.node: Node
+
+    def lost(self, parent: HostNode, host_name: bytes) -> None:
+        """One place is no more; the next one that is known takes over."""
+        if (parent, host_name) in self.others:
+            self.others.remove((parent, host_name))
+        elif self.parent is parent and self.host_name == host_name and self.others:
+            self.parent, self.host_name = self.others.pop()
+            self.path_age = -1
 
 
 class StreamBytes:

@@ -1,0 +1,128 @@
+"""A directory of the host behind the file-system port: the contract, and what is peculiar to a host that others use too."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from storage.errors import StorageError
+from storage.fs.port import ExtendedAttribute, FileSystem
+from storage.io.hostfs.attributes import pack_eas, unpack_eas
+from storage.io.hostfs.filesystem import HostFileSystem
+from storage.io.hostfs.names import to_wire
+from tests.sim.runtime import InlineRuntime
+from tests.suites.filesystem import Body, FileSystemContract, data_of, listed, make, write
+
+
+class TestHostFileSystem(FileSystemContract):
+    """The contract, on the file system that holds the temporary files of this machine."""
+
+    def run(self, body: Body) -> None:
+        folder = tempfile.mkdtemp(prefix="sofs-hostfs-")
+        runtime = InlineRuntime()
+
+        async def main() -> None:
+            fs: FileSystem = HostFileSystem(folder, runtime)
+            await body(fs)
+            await fs.close()
+
+        try:
+            runtime.run(main())
+        finally:
+            shutil.rmtree(folder)
+
+
+def host(path: Path) -> HostFileSystem:
+    return HostFileSystem(path, InlineRuntime())
+
+
+def test_a_file_made_by_others_is_found_without_case(tmp_path: Path) -> None:
+    fs = host(tmp_path)
+    assert listed(fs, fs.root()) == []
+    (tmp_path / "Read.Me").write_text("x")
+    found = fs.lookup(fs.root(), "READ.ME")
+    assert found is not None and found.name == "Read.Me"
+    assert data_of(found.node).size_bytes == 1
+
+
+def test_a_file_replaced_by_others_is_seen_as_it_is_now(tmp_path: Path) -> None:
+    fs = host(tmp_path)
+    (tmp_path / "a").write_text("x")
+    assert fs.lookup(fs.root(), "a") is not None
+    (tmp_path / "b").write_text("longer")
+    os.replace(tmp_path / "b", tmp_path / "a")
+    found = fs.lookup(fs.root(), "a")
+    assert found is not None and data_of(found.node).size_bytes == 6
+    assert fs.lookup(fs.root(), "b") is None
+
+
+def test_symbolic_links_and_special_files_of_the_host_are_not_shown(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("secret")
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "way-out").symlink_to(outside)
+    (shared / "up").symlink_to(tmp_path, target_is_directory=True)
+    os.mkfifo(shared / "pipe")
+    fs = host(shared)
+    assert listed(fs, fs.root()) == []
+    assert fs.lookup(fs.root(), "way-out") is None
+    assert fs.lookup(fs.root(), "up") is None
+
+
+def test_names_that_smb_reserves_are_shown_in_the_private_range(tmp_path: Path) -> None:
+    (tmp_path / "a:b?").write_text("x")
+    fs = host(tmp_path)
+    assert listed(fs, fs.root()) == ["a\uf022b\uf025"]
+    assert fs.lookup(fs.root(), "a\uf022b\uf025") is not None
+    assert to_wire(b"\xff\xfe") is None
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "../x", "a/b", "a\0b"])
+def test_no_name_leads_out_of_the_directory(tmp_path: Path, name: str) -> None:
+    fs = host(tmp_path)
+    with pytest.raises(StorageError):
+        make(fs, fs.root(), name)
+    node = make(fs, fs.root(), "file")
+    with pytest.raises(StorageError):
+        fs.link(node, fs.root(), name)
+    with pytest.raises(StorageError):
+        fs.rename(fs.root(), "file", fs.root(), name)
+
+
+def test_attributes_survive_in_another_server(tmp_path: Path) -> None:
+    first = host(tmp_path)
+    node = make(first, first.root(), "file")
+    first.hold(node)
+    node.attributes |= 0x2
+    node.created = 131_000_000_000_000_000
+    first.changed(node)
+    first.drop(node)
+    second = host(tmp_path)
+    found = second.lookup(second.root(), "file")
+    assert found is not None
+    assert found.node.attributes & 0x2
+    assert found.node.created == 131_000_000_000_000_000
+
+
+def test_a_held_file_that_others_removed_can_still_be_written(tmp_path: Path) -> None:
+    runtime = InlineRuntime()
+    fs = HostFileSystem(tmp_path, runtime)
+    node = make(fs, fs.root(), "file")
+    fs.hold(node)
+    runtime.run(write(fs, data_of(node), 0, b"before"))
+    (tmp_path / "file").unlink()
+    runtime.run(write(fs, data_of(node), 6, b"after"))
+    assert data_of(node).size_bytes == 11
+    fs.drop(node)
+
+
+def test_a_damaged_ea_list_loses_only_its_tail() -> None:
+    eas = [ExtendedAttribute(b"ONE", b"1"), ExtendedAttribute(b"TWO", b"22", 0x80)]
+    packed = pack_eas(eas)
+    assert unpack_eas(packed) == eas
+    assert unpack_eas(packed[:-1]) == eas[:1]
