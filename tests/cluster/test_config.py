@@ -1,4 +1,5 @@
-"""Configuration files: what was written is read back; what cannot be believed is refused with the file's name."""
+"""Configuration files: what was written is read back; what cannot be believed is refused with the file's
+name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A directory of the host behind the file-system port: the contract, and what is peculiar to a host that others use too."""
+"""A directory of the host behind the file-system port: the contract, and what is peculiar to a host that
+others use too."""
 
 from __future__ import annotations
 
