@@ -54,6 +54,10 @@ async def _duplicate(call: Call, source_id: FileId, source_offset: int, offset: 
     call.need_access(FILE_WRITE_DATA)
     if not source.granted_access & FILE_READ_DATA:
         raise StatusError(Status.ACCESS_DENIED, "the source may not be read")
+    sparse = fscc.FILE_ATTRIBUTE_SPARSE_FILE
+    if source.node.attributes & sparse and not target.node.attributes & sparse:
+        # [MS-FSA] 2.1.5.10.4: a hole cannot be shared with a file that has none.
+        raise StatusError(Status.NOT_SUPPORTED, "the source is sparse, the target is not")
     if length:
         await target.duplicate_extents(source, source_offset, offset, length)
     return Outcome()

@@ -19,6 +19,10 @@ from smbsrv.commands.ea_list import decode_eas
 from storage.volume import ExtendedAttribute
 
 
+TAG_BYTES_MIN = 4
+"""Windows refuses shorter names (smbtorture's smb2.create.blob expects it)."""
+
+
 class LeaseWish(NamedTuple):
     """[MS-SMB2] 2.2.13.2.8 SMB2_CREATE_REQUEST_LEASE, 2.2.13.2.10 SMB2_CREATE_REQUEST_LEASE_V2. `parent_key`
     b"": not set."""
@@ -202,6 +206,8 @@ def read_contexts(chain: memoryview) -> Contexts:
     and its kin."""
     found = Contexts()
     for name, data in decode_contexts_untrusted(chain):
+        if len(name) < TAG_BYTES_MIN:
+            raise WireError(f"a create context called {name!r}")
         reader = READERS.get(name)
         if reader is not None:
             reader(found, data)

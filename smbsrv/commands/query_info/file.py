@@ -90,13 +90,13 @@ def access(file: File) -> Result:
 def name(file: File) -> Result:
     """[MS-FSCC] 2.4.32 FileNameInformation."""
     text = _utf16(file.name())
-    return Result(_U32.pack(len(text)) + text, 4)
+    return Result(_U32.pack(len(text)) + text, 8)
 
 
 def normalized_name(file: File) -> Result:
     """[MS-FSCC] 2.4.36 FileNormalizedNameInformation: below the share's root, without a leading backslash."""
     text = _utf16(file.name().removeprefix("\\"))
-    return Result(_U32.pack(len(text)) + text, 4)
+    return Result(_U32.pack(len(text)) + text, 8)
 
 
 def alternate_name(file: File) -> Result:
@@ -106,7 +106,7 @@ def alternate_name(file: File) -> Result:
     if not _SHORT_NAME.fullmatch(last):
         raise StatusError(Status.OBJECT_NAME_NOT_FOUND, f"{last!r} has no short name")
     text = _utf16(last.upper())
-    return Result(_U32.pack(len(text)) + text, 4)
+    return Result(_U32.pack(len(text)) + text, 8)
 
 
 def position(file: File) -> Result:
@@ -134,14 +134,14 @@ def everything(file: File) -> Result:
         n.created, n.accessed, n.written, n.changed_time, n.attributes or fscc.FILE_ATTRIBUTE_NORMAL,
         allocated, size, file.link_count(), file.is_delete_pending(), file.is_directory,
         n.id, n.ea_bytes, file.granted_access, file.current_offset, file.mode, 0, len(text))  # fmt: skip
-    return Result(fixed + text, 100)
+    return Result(fixed + text, 104)
 
 
 def streams(file: File) -> Result:
     """[MS-FSCC] 2.4.49 FileStreamInformation: "::$DATA" first; nothing at all for a directory without
     streams."""
     found = [Stream(f":{s.name}:$DATA", s.size_bytes, s.allocated_bytes) for s in file.streams()]
-    return Result(encode_streams(found), 24 if found else 0)
+    return Result(encode_streams(found), 32 if found else 0)
 
 
 def compression(file: File) -> Result:
