@@ -47,6 +47,10 @@ class Channel(Protocol):
         """Credits that a request could use without waiting."""
         ...
 
+    def credits_owned(self) -> int:
+        """Credits free or in use; a request that costs more would wait for ever."""
+        ...
+
     async def submit(
         self,
         command: int,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from smbclient.errors import error_of
 from smbclient.names import SYMLINKS_MAX, normalize, parent_of, resolve_symlink, wire_path
@@ -35,6 +35,7 @@ from smbproto.fscc.volume import FileFsFullSizeInformation
 from smbproto.smb2.close import CloseRequest
 from smbproto.smb2.create import CreateRequest, CreateResponse
 from smbproto.smb2.header import Command
+from smbproto.smb2.query_directory import QueryDirectoryRequest
 from smbproto.smb2.query_info import (
     SMB2_0_INFO_FILE,
     SMB2_0_INFO_FILESYSTEM,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 __all__ = ["Tree"]
 
 T = TypeVar("T")
+Step: TypeAlias = tuple[int, QueryInfoRequest | SetInfoRequest | QueryDirectoryRequest]
 
 SHARE_ALL = fscc.FILE_SHARE_READ | fscc.FILE_SHARE_WRITE | fscc.FILE_SHARE_DELETE
 INFO_BYTES = 65536
@@ -97,15 +99,17 @@ class Tree:
         return message
 
     async def chain(
-        self, create: CreateRequest, steps: Sequence[tuple[int, Message]], doing: str, *, close: bool = True
+        self, create: CreateRequest, steps: Sequence[Step], doing: str, *, close: bool = True
     ) -> tuple[CreateResponse, list[tuple[int, memoryview]]]:
         """CREATE, the steps on what it opened, CLOSE: one compound. Status and message of each step.
 
         Raises: StatusError of the CREATE; the steps' statuses are the caller's to look at.
         """
-        parts = [(Command.CREATE, create), *steps]
+        parts: list[tuple[int, Message]] = [(Command.CREATE, create), *steps]
         if close:
             parts.append((Command.CLOSE, CloseRequest(file_id=RELATED_FILE_ID)))
+        if self.channel.credits_owned() < len(parts):
+            return await self._one_by_one(create, steps, doing, close=close)
         requests = [Outgoing(command, message.encode(), tree_id=self.tree_id) for command, message in parts]
         replies = await self.channel.submit_related(requests, sealed=self.sealed)
         answers = [await reply.wait() for reply in replies]
@@ -113,6 +117,24 @@ class Tree:
         if status != Status.SUCCESS:
             raise error_of(status, message, doing)
         return CreateResponse.decode_untrusted(message), answers[1 : 1 + len(steps)]
+
+    async def _one_by_one(
+        self, create: CreateRequest, steps: Sequence[Step], doing: str, *, close: bool
+    ) -> tuple[CreateResponse, list[tuple[int, memoryview]]]:
+        """The same for a server that grants too few credits for a compound."""
+        opened = CreateResponse.decode_untrusted(await self.call(Command.CREATE, create, doing))
+        answers = []
+        try:
+            for command, message in steps:
+                message.file_id = opened.file_id
+                reply = await self.channel.submit(
+                    command, message.encode(), tree_id=self.tree_id, sealed=self.sealed
+                )
+                answers.append(await reply.wait())
+        finally:
+            if close:
+                await self.call(Command.CLOSE, CloseRequest(file_id=opened.file_id), doing)
+        return opened, answers
 
     def _charge(self, charge: int) -> int:
         return charge if self.channel.negotiated.is_large_mtu else 1

@@ -192,6 +192,9 @@ class Connection:
     def credits_free(self) -> int:
         return 0 if self._credit_queue else self._endpoint.credits
 
+    def credits_owned(self) -> int:
+        return self._endpoint.credits_owned
+
     async def submit(
         self,
         command: int,

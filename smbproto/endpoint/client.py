@@ -166,6 +166,11 @@ class ClientEndpoint:
         return self._window.available
 
     @property
+    def credits_owned(self) -> int:
+        """Credits free or in use: a request that costs more would wait for ever."""
+        return self._window.owned
+
+    @property
     def outstanding(self) -> int:
         """Requests without a final response."""
         return len(self._requests)

@@ -92,6 +92,11 @@ class ClientWindow:
     def available(self) -> int:
         return self._available
 
+    @property
+    def owned(self) -> int:
+        """Credits free or in use by requests without a final response."""
+        return self._available + self._outstanding
+
     def take(self, charge: int) -> int | None:
         """The first of `charge` consecutive ids, now used; None if there are not so many."""
         if charge > self._available:

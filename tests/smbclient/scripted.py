@@ -12,12 +12,14 @@ import trio
 
 from smbclient.io.connect import connect
 from smbproto.codec import FileId
+from smbproto.fscc.file_info import FileAllInformation
 from smbproto.io.memory import memory_stream_pair
 from smbproto.smb2.close import CloseResponse
 from smbproto.smb2.create import CreateResponse
 from smbproto.smb2.error import ERROR_RESPONSE_EMPTY
 from smbproto.smb2.header import Command
 from smbproto.smb2.logoff import LogoffResponse
+from smbproto.smb2.query_info import QueryInfoResponse
 from smbproto.smb2.read import ReadRequest, ReadResponse
 from smbproto.smb2.tree_connect import TreeConnectResponse
 from smbproto.smb2.write import WriteRequest, WriteResponse
@@ -47,6 +49,7 @@ class ScriptedServer:
             Command.READ: ScriptedServer.read,
             Command.WRITE: ScriptedServer.write,
             Command.CANCEL: lambda s, h, m: None,
+            Command.QUERY_INFO: lambda s, h, m: s.reply(h, QueryInfoResponse(output=s.all_information())),
         }
 
     def reply(self, header, body, status=Status.SUCCESS):
@@ -54,6 +57,14 @@ class ScriptedServer:
 
     def refuse(self, header, status):
         return [self.peer.message(header, ERROR_RESPONSE_EMPTY, status)]
+
+    def all_information(self):
+        return FileAllInformation(
+            creation_time=0, last_access_time=0, last_write_time=0, change_time=0, file_attributes=0x20,
+            allocation_size=0, end_of_file=len(self.file), number_of_links=1, delete_pending=0, directory=0,
+            index_number=1, ea_size=0, access_flags=0, current_byte_offset=0, mode=0, alignment_requirement=0,
+            file_name="file",
+        ).encode()  # fmt: skip
 
     def read(self, header, message):
         request = ReadRequest.decode_untrusted(message)

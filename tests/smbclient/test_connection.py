@@ -39,6 +39,7 @@ def test_one_credit_is_enough_for_any_size():
             assert server.file == data
             assert await tree.read_bytes("file") == data
             assert session.channel.credits_free() == 1
+            assert (await tree.stat("file")).st_size == len(data)
 
     run(work)
 
