@@ -63,7 +63,7 @@ class Data(Streams):
     def read_now(self, stream: Stream, offset: FileOffset, into: memoryview) -> bool:
         state: StreamState | None = stream.private  # type: ignore[assignment]
         end = offset + len(into)
-        if state is not None and state.begin <= offset and end <= state.end and end <= stream.valid_bytes:
+        if state is not None and state.begin <= offset < state.end >= end and end <= stream.valid_bytes:
             return self._data.read_now(SpaceOffset(offset + state.delta), into)
         return all(self._data.read_now(where, part) for where, part in self._parts(stream, offset, into))
 
@@ -106,8 +106,8 @@ class Data(Streams):
         state.begin = run.first << CLUSTER_SHIFT
         state.end = (run.first + run.length) << CLUSTER_SHIFT
         state.delta = (run.space - run.first) << CLUSTER_SHIFT
-        state.writable = not self._shared or all(
-            references == 1 for _, _, references in self._shared.pieces(run.space, run.length)
+        state.writable = self._shared.is_empty() or all(
+            references == 1 for _, _, references in self._shared.guarded(run.space, run.length)
         )
 
     # writing --------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ class Data(Streams):
         end = offset + len(data)
         if state.busy or self._failure is not None:
             return False
-        if state.begin <= offset and end <= state.end and end <= stream.valid_bytes and state.writable:
+        if state.begin <= offset < state.end >= end and end <= stream.valid_bytes and state.writable:
             if not self._data.write_now(SpaceOffset(offset + state.delta), (data,)):
                 return False
             self._wrote(stream)
@@ -212,6 +212,7 @@ class Data(Streams):
         """The bytes are written: let the stream show them."""
         self._wrote(stream)
         if plan.installs:
+            state.begin = state.end = 0
             extents = self._extents(stream)
             for run in plan.installs:
                 for gone in extents.put(*run):
@@ -225,7 +226,8 @@ class Data(Streams):
             if end > stream.size_bytes:
                 stream.size_bytes = end
         self._touch_stream(stream)
-        self._remember_run(stream, state, (end - 1) >> CLUSTER_SHIFT)
+        if end:
+            self._remember_run(stream, state, (end - 1) >> CLUSTER_SHIFT)
 
     # planning -------------------------------------------------------------------------------------
     def _plan(self, stream: Stream, offset: int, data: memoryview) -> Plan:
@@ -292,7 +294,7 @@ class Data(Streams):
             if piece.state != DATA:
                 self._plan_new(plan, stream, piece, begin, end, part, is_growing)
                 continue
-            for cluster, count, references in self._shared.pieces(piece.space, piece.length):
+            for cluster, count, references in self._shared.guarded(piece.space, piece.length):
                 first = piece.first + cluster - piece.space
                 if references > 1:
                     self._plan_new(plan, stream, Run(first, count, cluster, DATA), begin, end, part, False)

@@ -124,6 +124,7 @@ class Drain(Core):
         started = self._runtime.now()
         count = self._overlay.cut()
         freed, self._freed = self._freed, []
+        self._shared.seal()
         if self._data_dirty:
             self._data_dirty = False
             await self._data.flush()
@@ -132,6 +133,7 @@ class Drain(Core):
             await self._write_segment(segment)
             self._overlay.done(segment)
         self._durable = target
+        self._shared.settled()
         self._dirty_since = started
         self._wake()
         self._reuse([run for _, runs in freed for run in runs])

@@ -73,7 +73,7 @@ class Ranges(Data):
         extents = self._extents(stream)
         state.begin = state.end = 0
         for run in extents.remove(first, end):
-            for cluster, count, references in self._shared.pieces(run.space, run.length):
+            for cluster, count, references in self._shared.guarded(run.space, run.length):
                 if references == 1:
                     extents.put(run.first + cluster - run.space, count, cluster, UNWRITTEN)
                 else:

@@ -16,15 +16,18 @@ from collections.abc import Iterable
 class SharedClusters:
     """Reference counts above one, as runs of (first, count, references)."""
 
-    __slots__ = ("_first", "_runs", "touched")
+    __slots__ = ("_first", "_lingering", "_runs", "_sealed", "touched")
 
     def __init__(self, runs: Iterable[tuple[int, int, int]] = ()) -> None:
+        self._lingering: list[tuple[int, int]] = []
+        self._sealed: list[tuple[int, int]] = []
         self._runs: list[tuple[int, int, int]] = sorted(runs)
         self._first: list[int] = [run[0] for run in self._runs]
         self.touched: set[int] = set()
 
-    def __bool__(self) -> bool:
-        return bool(self._runs)
+    def is_empty(self) -> bool:
+        """No cluster is shared, nor was since the last durable commit."""
+        return not (self._runs or self._lingering or self._sealed)
 
     def runs(self) -> list[tuple[int, int, int]]:
         return list(self._runs)
@@ -59,6 +62,35 @@ class SharedClusters:
             at = upto
         return out
 
+    def guarded(self, first: int, count: int) -> list[tuple[int, int, int]]:
+        """As `pieces`, with at least two references where a second one is not durably gone yet."""
+        out = self.pieces(first, count)
+        for low, length in (*self._lingering, *self._sealed):
+            high = low + length
+            if high <= first or low >= first + count:
+                continue
+            cut: list[tuple[int, int, int]] = []
+            for at, run, references in out:
+                end = at + run
+                inside, beyond = min(max(low, at), end), max(min(high, end), at)
+                if inside >= beyond or references > 1:
+                    cut.append((at, run, references))
+                    continue
+                if at < inside:
+                    cut.append((at, inside - at, references))
+                cut.append((inside, beyond - inside, 2))
+                if beyond < end:
+                    cut.append((beyond, end - beyond, references))
+            out = cut
+        return out
+
+    def seal(self) -> None:
+        self._sealed += self._lingering
+        self._lingering = []
+
+    def settled(self) -> None:
+        self._sealed = []
+
     def add(self, first: int, count: int) -> None:
         """One more reference to each cluster of the range, which already has one."""
         self._store(first, count, [(f, n, r + 1) for f, n, r in self.pieces(first, count)])
@@ -70,6 +102,7 @@ class SharedClusters:
         pieces = self.pieces(first, count)
         if len(pieces) > 1 or pieces[0][2] > 1:
             self._store(first, count, [(f, n, r - 1) for f, n, r in pieces])
+            self._lingering += [(f, n) for f, n, r in pieces if r == 2]
         return [(f, n) for f, n, r in pieces if r == 1]
 
     def _store(self, first: int, count: int, pieces: list[tuple[int, int, int]]) -> None:

@@ -18,8 +18,26 @@ class PowerLost(DiskFailed):
     """The power failed at this write."""
 
 
+class Power:
+    """What several spaces hang on: it fails after `left` more writes and flushes of all of them."""
+
+    def __init__(self, left: int | None = None) -> None:
+        self.left = left
+        self.is_off = False
+
+    def tick(self) -> None:
+        if self.is_off:
+            raise PowerLost("the power is gone")
+        if self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                self.is_off = True
+                raise PowerLost("the power fails here")
+
+
 class MemorySpace:
-    def __init__(self, size_bytes: int, runtime: Runtime | None = None) -> None:
+    def __init__(self, size_bytes: int, runtime: Runtime | None = None, power: Power | None = None) -> None:
+        self.power = power or Power()
         self._bytes = bytearray(size_bytes)
         self._view = memoryview(self._bytes)
         self._runtime = runtime
@@ -30,8 +48,6 @@ class MemorySpace:
         self.flushes = 0
         self.writes = 0
         self.trimmed: list[tuple[int, int]] = []
-        self.writes_left: int | None = None
-        self.is_dead = False
         self.available_bytes: int | None = None
         """How much more a thin pool gives; None: everything."""
         self._allocated: set[int] = set()
@@ -69,7 +85,7 @@ class MemorySpace:
         self.read_blocking(offset, into)
 
     def read_blocking(self, offset: int, into: memoryview) -> None:
-        if self.is_dead:
+        if self.power.is_off:
             raise PowerLost("the power is gone")
         assert 0 <= offset and offset + len(into) <= len(self._bytes)
         into[:] = self._view[offset : offset + len(into)]
@@ -84,17 +100,8 @@ class MemorySpace:
         await self._pause()
         self._write(offset, data, fresh)
 
-    def _tick(self) -> None:
-        if self.is_dead:
-            raise PowerLost("the power is gone")
-        if self.writes_left is not None:
-            self.writes_left -= 1
-            if self.writes_left < 0:
-                self.is_dead = True
-                raise PowerLost("the power fails here")
-
     def _write(self, offset: int, data: Sequence[memoryview | bytes], fresh: bool) -> None:
-        self._tick()
+        self.power.tick()
         self.writes += 1
         length = sum(len(part) for part in data)
         assert 0 <= offset and offset + length <= len(self._bytes), (offset, length)
@@ -120,7 +127,7 @@ class MemorySpace:
         fresh, self._fresh = self._fresh, set()
         try:
             await self._pause()
-            self._tick()
+            self.power.tick()
         except PowerLost:
             for sector, versions in self._old.items():
                 before.setdefault(sector, []).extend(versions)
@@ -131,7 +138,7 @@ class MemorySpace:
 
     async def trim(self, offset: int, length: int) -> None:
         await self._pause()
-        self._tick()
+        self.power.tick()
         self.trimmed.append((offset, length))
         self._view[offset : offset + length] = b"\xee" * length
         whole = set(range((offset + 65535) >> 16, (offset + length) >> 16)) & self._allocated
@@ -139,9 +146,9 @@ class MemorySpace:
         if self.available_bytes is not None:
             self.available_bytes += len(whole) << 16
 
-    def power_cut(self, rng: random.Random) -> "MemorySpace":
+    def power_cut(self, rng: random.Random, runtime: Runtime | None = None, power: Power | None = None) -> "MemorySpace":
         """The space as it is found when the power is back."""
-        found = MemorySpace(self.size_bytes, self._runtime)
+        found = MemorySpace(self.size_bytes, runtime, power)
         found._bytes[:] = self._bytes
         found.keeps_versions = self.keeps_versions
         found._allocated = set(self._allocated)
@@ -152,5 +159,4 @@ class MemorySpace:
             if sector in self._fresh:
                 versions.append(b"\xdb" * SECTOR_BYTES)
             found._bytes[at : at + SECTOR_BYTES] = rng.choice(versions)
-        self.is_dead = True
         return found

@@ -1,4 +1,5 @@
-"""The contract of a file system, over the catalog: on quick spaces, on slow ones, and mounted anew in between."""
+"""The contract of a file system, over the catalog: on quick spaces, on slow ones, and mounted anew in
+between."""
 
 import random
 
