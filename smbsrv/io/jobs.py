@@ -50,23 +50,25 @@ class JobRunner:
                 job.connection.job_detached(job)
                 self.detached += 1
                 self.keep_memory(job)
-                self.nursery.start_soon(self._task, job, work)
+                scope = trio.CancelScope()  # made here: a CANCEL may come before the task has begun
+                job.cancel = scope.cancel
+                self.nursery.start_soon(self._task, job, work, scope)
                 if kind is WAIT:
                     job.waits()
                 return
         job.finish()
 
-    async def _task(self, job: Job, work: Work | None) -> None:
+    async def _task(self, job: Job, work: Work | None, scope: trio.CancelScope) -> None:
         on_wait.set(job.waits)
         try:
             while work is not None:
                 reply: Reply | None = None
-                with trio.CancelScope() as scope:
-                    job.cancel = scope.cancel
+                with scope:
                     if job.connection.is_closing:
                         scope.cancel()
                     reply = await resume(work)
-                job.cancel = None
+                scope = trio.CancelScope()
+                job.cancel = scope.cancel
                 work = job.advance(job.cancelled() if reply is None else reply)
             job.finish()
         except Exception as error:
