@@ -136,6 +136,16 @@ class HostFileSystem(HostData):
                 names.load(path, stamp, fold)
         return names
 
+    def _is_current(self, directory: HostNode) -> bool:
+        """Whether nobody else changed the directory since its names were read."""
+        status = self._stat(self._path(directory))
+        names = directory.listing
+        return (
+            names is not None
+            and status is not None
+            and names.stamp == (status.st_mtime_ns, status.st_ctime_ns)
+        )
+
     def _restamp(self, directory: HostNode) -> None:
         """We changed the directory ourselves and its names accordingly: they are current again."""
         names = directory.listing
@@ -420,6 +430,7 @@ class HostFileSystem(HostData):
         private.dirty = False
         target = self._target(private)
         bits = node.attributes | (HAS_EAS if node.ea_bytes else 0)
+        is_listed = private.listing is not None and self._is_current(private)
         try:
             self._put(private, target, xattrs.META, xattrs.pack_meta(bits, node.created, node.changed_time))
             times = (xattrs.unix_ns_of(node.accessed), xattrs.unix_ns_of(node.written))
@@ -428,6 +439,8 @@ class HostFileSystem(HostData):
             return
         except OSError as error:
             raise host_error(error, "store attributes of", self._path(private)) from error
+        if is_listed:
+            self._restamp(private)
 
     def _put(self, private: HostNode, target: bytes | int, name: bytes, value: bytes) -> None:
         """An extended attribute; in memory where the host keeps none."""
