@@ -6,6 +6,8 @@ Application Requests Terminating an Authenticated Context.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from smbclient.errors import error_of
 from smbclient.port import Channel
 from smbclient.tree import Tree
@@ -17,6 +19,9 @@ from smbproto.smb2.ioctl import IoctlRequest, IoctlResponse
 from smbproto.smb2.logoff import LogoffRequest
 from smbproto.smb2.tree_connect import SMB2_SHAREFLAG_ENCRYPT_DATA, TreeConnectRequest, TreeConnectResponse
 from smbproto.status import Status, StatusError
+
+if TYPE_CHECKING:
+    from smbproto.rpc.share_list import ShareInfo
 
 __all__ = ["Session"]
 
@@ -53,6 +58,12 @@ class Session:
         if known is None:
             known = self._trees[share.lower()] = await self._connect(share)
         return known
+
+    async def shares(self) -> list[ShareInfo]:
+        """The shares that the server tells of. Raises: StatusError."""
+        from smbclient.rpc import list_shares
+
+        return await list_shares(self)
 
     async def logoff(self) -> None:
         """End the session; all its files are closed."""

@@ -14,7 +14,7 @@ import queue
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from types import TracebackType
-from typing import Any, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 import trio
 
@@ -27,6 +27,9 @@ from smbclient.tree import Tree
 from smbclient.watch import Change
 from smbproto.fscc.file_info import Stream
 from smbproto.status import Status, StatusError
+
+if TYPE_CHECKING:
+    from smbproto.rpc.share_list import ShareInfo
 
 __all__ = ["BlockingFile", "BlockingSession", "BlockingTree", "connect_blocking"]
 
@@ -309,6 +312,9 @@ class BlockingSession:
 
     def tree(self, share: str) -> BlockingTree:
         return BlockingTree(self._thread, self._thread.call(self._session.tree, share, path=share))
+
+    def shares(self) -> list[ShareInfo]:
+        return self._thread.call(self._session.shares)
 
     def close(self) -> None:
         """Log off; again is no error."""

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import trio
 from rich.console import Console
@@ -40,6 +41,9 @@ from smbclient.tree import Tree
 from smbproto.endpoint.client_negotiate import ALL_DIALECTS
 from smbproto.io.tcp import PORT
 from smbproto.status import Status, StatusError
+
+if TYPE_CHECKING:
+    from smbproto.rpc.share_list import ShareInfo
 
 __all__ = ["main"]
 
@@ -131,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
-    command = add("ls", _ls, "List a directory, or show one file.")
+    command = add("ls", _ls, "List a directory, show one file, or list a host's shares.")
     command.add_argument("location", metavar=SHARE)
     command.add_argument("-l", "--long", action="store_true", help="attributes, size, time")
     command.add_argument("--json", action="store_true")
@@ -168,7 +172,7 @@ def _add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 async def _run(options: argparse.Namespace) -> None:
     location = Location.parse(options.location)
-    if not location.share:
+    if not location.share and options.run is not _ls:
         raise ValueError(f"{options.location!r} names no share: write //{location.host}/share/path")
     user, domain = options.user or location.user, location.domain
     if "\\" in user:
@@ -184,7 +188,10 @@ async def _run(options: argparse.Namespace) -> None:
         encrypt=options.encrypt,
         dialects=dialects,
     ) as session:
-        await options.run(await session.tree(location.share), location, options)
+        if location.share:
+            await options.run(await session.tree(location.share), location, options)
+        else:
+            _print_shares(await session.shares(), options)
 
 
 async def _ls(tree: Tree, location: Location, options: argparse.Namespace) -> None:
@@ -200,6 +207,18 @@ async def _ls(tree: Tree, location: Location, options: argparse.Namespace) -> No
     else:
         for entry in entries:
             _out(entry.name + ("/" if entry.is_dir() else ""))
+
+
+def _print_shares(shares: list[ShareInfo], options: argparse.Namespace) -> None:
+    if options.json:
+        _out(json.dumps([share._asdict() for share in shares], indent=2))
+        return
+    if not options.long:
+        shares = [share for share in shares if share.kind == "disk" and not share.is_special]
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for share in sorted(shares):
+        table.add_row(escape(share.name), share.kind, escape(share.remark))
+    Console(soft_wrap=True, highlight=False).print(table)
 
 
 def _print_table(entries: Iterable[DirEntry]) -> None:

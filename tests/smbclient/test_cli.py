@@ -55,6 +55,12 @@ def test_files_there_and_back(url, tmp_path, capfd):
 
 
 @pytest.mark.interop
+def test_the_shares_of_a_host(url, capfd):
+    assert main(["ls", url.removesuffix("/data")]) == 0
+    assert [line.split()[0] for line in capfd.readouterr().out.splitlines()] == ["data", "sealed"]
+
+
+@pytest.mark.interop
 def test_cat_gives_the_bytes_as_they_are(url, tmp_path, capfdbinary):
     (tmp_path / "bytes").write_bytes(bytes(range(256)))
     assert main(["put", "bytes", f"{url}/bytes"]) == 0
@@ -124,7 +130,7 @@ def test_credentials_come_from_a_file_that_nobody_else_may_read(samba, tmp_path,
     ("arguments", "said"),
     [
         (["ls", "host/share"], "write //host/share/path"),
-        (["ls", "//host"], "names no share"),
+        (["cat", "//host"], "names no share"),
         (["ls", "smb://ana:secret@host/share"], "a password does not belong into a URL"),
         (["ls", "//host/share"], "no user"),
         (["ls", "//ana@host/share"], "no password: set SMB_PASSWORD"),

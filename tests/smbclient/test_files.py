@@ -9,6 +9,8 @@ import trio
 
 import smbclient
 from smbclient.path import SmbPath
+from smbclient.rpc import list_shares
+from smbclient.session import Session
 from smbproto import fscc
 from smbproto.status import Status, StatusError
 from tests.smbclient.samba import PASSWORD, USER
@@ -62,6 +64,18 @@ def test_the_negotiation_is_validated(server, dialect):
 
     offered = sorted({0x0202, dialect})
     assert run(server, work, dialects=offered) == dialect
+
+
+def test_the_shares_of_a_server(server):
+    """[MS-SRVS] 3.1.4.8 NetrShareEnum, over the pipe srvsvc."""
+
+    async def work(tree):
+        return await list_shares(Session(tree.channel, "host"))
+
+    shares = {share.name: share for share in run(server, work)}
+    assert {"data", "sealed", "IPC$"} <= set(shares)
+    assert (shares["data"].kind, shares["data"].is_special) == ("disk", False)
+    assert shares["IPC$"].is_special
 
 
 def test_a_share_may_demand_encryption(server):
