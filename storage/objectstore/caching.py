@@ -154,12 +154,22 @@ class Caching:
     ) -> int:
         """Attach an open to its holder and give it what is possible of `wanted`. Returns the state then.
 
-        others: non-stat opens of other keys exist. A lease that is breaking is given nothing new; a lease
-        is only ever upgraded, to a state that contains its own ([MS-FSA] 2.1.5.18, RH to RW is none).
+        others: non-stat opens of other keys exist. Beside one that holds WRITE (it was spared, as this
+        open only stats) nothing is granted; beside a level II oplock no HANDLE, beside HANDLE no oplock.
+        A lease that is breaking is given nothing new; a lease is only ever upgraded, to a state that
+        contains its own ([MS-FSA] 2.1.5.18, RH to RW is none).
         """
         wanted &= READ | HANDLE | (0 if is_directory else WRITE)
         if not wanted & READ or (has_locks and not holder.version):
             wanted = 0
+        asked = wanted
+        for other in self.holders:
+            if other is holder:
+                continue
+            if other.state & WRITE or (other.state & HANDLE and not holder.version):
+                wanted = 0
+            elif other.state and not other.version:
+                wanted &= ~HANDLE
         if others or any(other is not holder and other.state for other in self.holders):
             wanted &= ~WRITE
             if not holder.version:
@@ -167,7 +177,10 @@ class Caching:
         holder.opens.append(open_)
         if holder not in self.holders:
             self.holders.append(holder)
-        if not holder.is_breaking and wanted != holder.state and wanted & holder.state == holder.state:
+        is_new = len(holder.opens) == 1
+        if is_new or (wanted == asked and wanted & holder.state == holder.state and not holder.is_breaking):
+            if wanted == holder.state:
+                return wanted
             holder.state = wanted
             holder.epoch = holder.epoch + 1 & 0xFFFF
         return holder.state
@@ -206,7 +219,7 @@ class Caching:
                 continue
             if spare_parent is not None and (holder.client_guid, holder.lease_key) == spare_parent:
                 continue
-            if waits and holder.state & bits & (WRITE | HANDLE):
+            if waits and (holder.state & bits & (WRITE | HANDLE) or holder.is_breaking):
                 must_wait = True
             notice = self._take(holder, bits)
             if notice is not None:
@@ -249,7 +262,16 @@ class Caching:
         required = holder.required
         holder.is_breaking = False
         holder.state = state
-        return self._begin(holder, holder.without(state, ~required & (READ | HANDLE | WRITE)))
+        target = holder.without(state, ~required & (READ | HANDLE | WRITE))
+        if not target and holder.version and state & (HANDLE | WRITE):
+            # As Windows, by way of READ: who has just answered is not asked to give up all at once.
+            notice = self._begin(holder, READ)
+            holder.required = 0
+        else:
+            notice = self._begin(holder, target)
+        if notice is not None:
+            holder.epoch = holder.epoch - 1 & 0xFFFF  # the same break goes on
+        return notice
 
     def expire(self, holder: Holder) -> None:
         """[MS-SMB2] 3.3.6.1 Oplock Break Acknowledgment Timer Event: as if it had answered that it keeps

@@ -38,6 +38,9 @@ WRITTEN_NOTICE: Final = fscc.FILE_NOTIFY_CHANGE_LAST_WRITE | fscc.FILE_NOTIFY_CH
 STREAM_NOTICE: Final = fscc.FILE_NOTIFY_CHANGE_STREAM_WRITE | fscc.FILE_NOTIFY_CHANGE_STREAM_SIZE
 
 
+WRITE_TIME_DELAYS_S: Final = (2.0, 60.0)
+"""By whether the open has shown a write already. Windows: the first after two seconds, later ones when it
+likes."""
 _NO_CACHING: Final = CachingGrant()
 
 
@@ -47,9 +50,9 @@ class OpenFile:
     __slots__ = (
         "_fs", "_may_read", "_may_write", "_read_any", "context", "current_offset", "delete_on_close",
         "granted_access", "holder", "is_closed", "is_directory", "is_modified", "is_write_pending",
-        "keeping", "came_by", "listing", "mode", "node", "node_state", "options", "posix_delete", "root",
-        "share_access", "state", "sticky", "stream", "token", "volume", "watch_state", "parent_key",
-        "client_guid",
+        "is_write_shown", "keeping", "came_by", "listing", "mode", "node", "node_state", "options",
+        "posix_delete", "root", "share_access", "state", "sticky", "stream", "token", "volume",
+        "watch_state", "parent_key", "client_guid",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +86,7 @@ class OpenFile:
         self.is_closed = False
         self.is_modified = False
         self.is_write_pending = False
+        self.is_write_shown = False
         self._read_any = False
         self._may_read = self.stream is not None and bool(granted & READS)
         self._may_write = self.stream is not None and bool(granted & WRITES)
@@ -182,7 +186,7 @@ class OpenFile:
             raise StatusError(Status.ACCESS_DENIED, "the open may not write")
         if not self.granted_access & dtyp.FILE_WRITE_DATA:
             offset = stream.size_bytes
-        if offset + length > data.SIZE_MAX or offset < 0:
+        if (offset + length > data.SIZE_MAX and length) or not 0 <= offset <= OFFSET_MAX:
             raise StatusError(Status.INVALID_PARAMETER, f"a write of {length} bytes at {offset}")
         state = self.state
         locks = state.locks
@@ -219,13 +223,13 @@ class OpenFile:
     def note_written(self, is_longer: bool, *, is_write: bool = False) -> None:
         """[MS-FSA] 2.1.4.17 Algorithm for Noting That a File Has Been Modified.
 
-        As Windows, a write shows in the last write time two seconds later or when the open closes; what
-        sets the size shows at once.
+        As Windows, an open's first write shows in the last write time two seconds later, further ones later
+        still; a flush, a close, and what sets the size show it at once.
         """
         if is_write:
             if not self.is_write_pending:
                 self.is_write_pending = True
-                self.volume.delay_write_time(self)
+                self.volume.delay_write_time(self, WRITE_TIME_DELAYS_S[self.is_write_shown])
                 self._touch(False)
         else:
             self.is_write_pending = False
@@ -254,6 +258,7 @@ class OpenFile:
         """The delay of a write's time is over."""
         if self.is_write_pending:
             self.is_write_pending = False
+            self.is_write_shown = True
             self._touch(True)
 
     def _refuse(self, wanted: int) -> None:
@@ -273,6 +278,7 @@ class OpenFile:
             raise StatusError(Status.ACCESS_DENIED, f"{self.granted_access:#x} has none of {access:#x}")
 
     async def flush(self) -> None:
+        self.settle_write_time()
         try:
             await self._fs.flush(self.node)
         except StorageError as error:

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 SETTABLE: Final = (
     fscc.FILE_ATTRIBUTE_READONLY | fscc.FILE_ATTRIBUTE_HIDDEN | fscc.FILE_ATTRIBUTE_SYSTEM |
     fscc.FILE_ATTRIBUTE_ARCHIVE | fscc.FILE_ATTRIBUTE_TEMPORARY | fscc.FILE_ATTRIBUTE_OFFLINE |
-    fscc.FILE_ATTRIBUTE_NOT_CONTENT_INDEXED |
-    fscc.FILE_ATTRIBUTE_PINNED | fscc.FILE_ATTRIBUTE_UNPINNED
+    fscc.FILE_ATTRIBUTE_NOT_CONTENT_INDEXED
 )  # fmt: skip
 ACCESS_TIME_GRAIN: Final = 3600 * 10_000_000
 """As NTFS: last access is kept to the hour, and written when the open closes."""
@@ -81,6 +80,7 @@ def set_basic(
     file: OpenFile, created: int, accessed: int, written: int, changed_time: int, attributes: int
 ) -> None:
     file.require(dtyp.FILE_WRITE_ATTRIBUTES)
+    file.settle_write_time()
     node = file.node
     times = (created, accessed, written, changed_time)
     if min(times) < -2:

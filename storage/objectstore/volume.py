@@ -9,8 +9,9 @@ clients, who watches. Plain methods run to their end before anything else does, 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
+from heapq import heappop, heappush
+from itertools import count
 
 from smbproto import dtyp, fscc
 from smbproto.status import Status, StatusError
@@ -27,8 +28,6 @@ from storage.objectstore.walk import DEPTH_MAX
 from storage.runtime import Runtime
 from storage.volume import BreakSink, File, OpenRequest, OpenResult, Token
 
-WRITE_TIME_DELAY_S = 2.0
-"""As Windows: a write shows in the last write time after two seconds."""
 ACCESS_CACHED_MAX = 64
 """Ours: tokens whose maximal access a node remembers."""
 
@@ -49,7 +48,8 @@ class ObjectStoreVolume:
         self.watch_count = 0
         self.tree_watches = 0
         self._is_scavenging = False
-        self._written: deque[tuple[float, OpenFile]] = deque()
+        self._written: list[tuple[float, int, OpenFile]] = []
+        self._ticket = count()
         self._is_settling = False
 
     def attach(self, sink: BreakSink) -> None:
@@ -174,6 +174,10 @@ class ObjectStoreVolume:
             self.fs.drop(file.root)
 
     def _mark_deleted(self, file: OpenFile) -> None:
+        """A handle that deletes on close is closing: others give up handles they only cache."""
+        if file.state.caching is not None:
+            check = file.state.caching.check(caching.CHANGE_NAME, file.holder, waits=False)
+            self.breaks.deliver(check.notices)
         if file.state is not file.node_state.main:
             file.state.delete_pending = True
         elif not file.is_directory or self.fs.is_empty(file.node):
@@ -321,20 +325,20 @@ class ObjectStoreVolume:
         self._is_scavenging = False
 
     # last write times
-    def delay_write_time(self, file: OpenFile) -> None:
-        self._written.append((self.runtime.now() + WRITE_TIME_DELAY_S, file))
+    def delay_write_time(self, file: OpenFile, delay_s: float) -> None:
+        heappush(self._written, (self.runtime.now() + delay_s, next(self._ticket), file))
         if not self._is_settling:
             self._is_settling = True
             self.runtime.spawn(self._settle_write_times, "last write times")
 
     async def _settle_write_times(self) -> None:
         while self._written:
-            due_s, file = self._written[0]
+            due_s, _, file = self._written[0]
             now = self.runtime.now()
             if due_s > now:
-                await self.runtime.sleep(due_s - now)
+                await self.runtime.sleep(min(due_s - now, 2.0))
                 continue
-            self._written.popleft()
+            heappop(self._written)
             if not file.is_closed:
                 file.settle_write_time()
         self._is_settling = False

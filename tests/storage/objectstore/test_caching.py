@@ -217,14 +217,43 @@ def test_an_own_operation_breaks_nothing_but_an_own_level_two_oplock():
 
 
 def test_a_break_that_comes_during_another_begins_with_its_answer():
-    """[MS-SMB2] 3.3.4.7: one break at a time is outstanding for a lease."""
+    """[MS-SMB2] 3.3.4.7: one break of a lease is outstanding at a time; Windows goes by way of READ."""
     (Script()
         >> Open("ana", RWH) << Granted("ana", RWH)
         >> Open("bob") << Break("ana", RH) << WAITS
         >> Open("eve", overwrite=True) << WAITS
-        >> Acknowledge("ana", RH) << Break("ana", NONE)
-        >> Acknowledge("ana", NONE)
+        >> Acknowledge("ana", RH) << Break("ana", R)
+        >> Open("eve", overwrite=True) << WAITS
+        >> Acknowledge("ana", R) << Break("ana", NONE, ack=False)
         >> Open("eve", R, overwrite=True) << Granted("eve", R)).end()
+
+
+@pytest.mark.parametrize(("first", "second", "asked", "after"), [
+    (R, R, RH, RH), (R, R, RWH, R), (R, RH, RWH, R), (RH, R, RWH, RH), (RH, RH, RWH, RH), (R, RH, RH, RH),
+])
+def test_beside_another_lease_an_upgrade_is_all_or_nothing(first, second, asked, after):
+    """[MS-FSA] 2.1.5.18.1: an exclusive oplock fails beside other opens, and the lease stays what it is."""
+    (Script()
+        >> Open("ana", first) << Granted("ana", first)
+        >> Open("bob", second) << Granted("bob", second)
+        >> Open("ana", asked) << Granted("ana", after)).end()
+
+
+def test_oplocks_and_handle_caching_keep_apart():
+    """[MS-FSA] 2.1.5.18.2: no level II beside HANDLE caching, no HANDLE caching beside level II."""
+    (Script()
+        >> Open("ana", RH) << Granted("ana", RH)
+        >> Open("bob", level="batch") << Granted("bob", NONE)).end()
+    (Script()
+        >> Open("ana", level="II") << Granted("ana", R)
+        >> Open("bob", RWH) << Granted("bob", R)).end()
+
+
+def test_who_only_looks_gets_nothing_beside_a_writer():
+    """[MS-FSA] 2.1.4.12: opening for attributes breaks nothing, and so is granted nothing."""
+    (Script()
+        >> Open("ana", level="batch") << Granted("ana", RWH)
+        >> Open("bob", level="batch", stat=True) << Granted("bob", NONE)).end()
 
 
 def test_a_lease_that_breaks_is_given_nothing_new():

@@ -48,8 +48,10 @@ def test_dispositions(world, disposition, there, missing):
     ("dir::$DATA", 0, S.FILE_IS_A_DIRECTORY), ("file::$INDEX_ALLOCATION", 0, S.NOT_A_DIRECTORY),
     ("file:none", 0, S.OBJECT_NAME_NOT_FOUND), ("file:", 0, S.OBJECT_NAME_INVALID),
     ("file:s:$BAD", 0, S.OBJECT_NAME_INVALID), ("file:a:b:c", 0, S.OBJECT_NAME_INVALID),
-    ("a*b", 0, S.OBJECT_NAME_INVALID), ("a?", 0, S.OBJECT_NAME_INVALID), ("dir\\..", 0, S.OBJECT_NAME_INVALID),
-    (".", 0, S.OBJECT_NAME_INVALID), ("dir\\\\x", 0, S.OBJECT_NAME_INVALID), ("a\x01", 0, S.OBJECT_NAME_INVALID),
+    ("a*b", 0, S.OBJECT_NAME_INVALID), ("a?", 0, S.OBJECT_NAME_INVALID),
+    ("dir\\..", 0, S.OBJECT_NAME_INVALID),
+    (".", 0, S.OBJECT_NAME_INVALID), ("dir\\\\x", 0, S.OBJECT_NAME_INVALID),
+    ("a\x01", 0, S.OBJECT_NAME_INVALID),
     ("x" * 256, 0, S.OBJECT_NAME_INVALID), ("\U0001f600" * 128, 0, S.OBJECT_NAME_INVALID),
     ("dir:s", DIR, S.NOT_A_DIRECTORY), ("file\\", 0, S.OBJECT_NAME_INVALID),
     ("a/b", 0, S.OBJECT_NAME_INVALID), ('a"b', 0, S.OBJECT_NAME_INVALID), ("a<", 0, S.OBJECT_NAME_INVALID),
@@ -251,7 +253,7 @@ def test_access_is_what_the_descriptor_grants(world):
 
 
 def test_the_directory_lets_delete_and_look(world):
-    """[MS-FSA] 2.1.5.1.2.1: FILE_DELETE_CHILD gives DELETE, FILE_LIST_DIRECTORY gives FILE_READ_ATTRIBUTES."""
+    """[MS-FSA] 2.1.5.1.2.1: FILE_DELETE_CHILD gives DELETE, FILE_LIST_DIRECTORY lets see attributes."""
     world.write_file("dir\\x")
     node = world.fs.lookup(world.fs.lookup(world.fs.root(), "dir").node, "x").node
     world.fs.set_security(node, descriptor())

@@ -211,7 +211,8 @@ class World:
 
     def exists(self, path: str) -> bool:
         try:
-            self.close(self.open(path, 0x80, disposition=fscc.FILE_OPEN, options=fscc.FILE_OPEN_REPARSE_POINT))
+            options = fscc.FILE_OPEN_REPARSE_POINT
+            self.close(self.open(path, 0x80, disposition=fscc.FILE_OPEN, options=options))
         except StatusError as error:
             assert error.status in (Status.OBJECT_NAME_NOT_FOUND, Status.OBJECT_PATH_NOT_FOUND), error
             return False
