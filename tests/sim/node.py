@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import trio
 
 from smbproto.security.legacy import nt_hash
-from smbsrv.connection import Connection
+from smbsrv.connection import Connection, Driver
 from smbsrv.io.stream import serve_stream
 from smbsrv.io.timers import run_timers
 from smbsrv.server import Account, Server, ServerConfig
@@ -51,6 +51,19 @@ class Accounts:
         return self._account if user == USER else None
 
 
+class SimServer(Server):
+    """Tells each wire which connection it became."""
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self.awaited: dict[str, Wire] = {}
+
+    def new_connection(self, driver: Driver, peer: str) -> Connection:
+        connection = super().new_connection(driver, peer)
+        self.awaited.pop(peer).served_by = connection
+        return connection
+
+
 class SimNode:
     """See the module. One object is one life: a restart makes another."""
 
@@ -62,11 +75,12 @@ class SimNode:
         self.pool: Pool
         self.fs: CatalogFileSystem
         self.volume: ObjectStoreVolume
-        self.server: Server
+        self.server: SimServer
         self.runtime: SimRuntime
         self.disks: Sequence[FaultyDisk] = ()
         self.wires: dict[Wire, None] = {}
         self.is_up = False
+        self._next_peer = 0
         self.ended = trio.Event()
         self._stopping = trio.Event()
 
@@ -103,7 +117,7 @@ class SimNode:
         self.fs = await CatalogFileSystem.open(metadata, data, self.runtime)
         self.volume = ObjectStoreVolume(self.fs, self.runtime)
         config = ServerConfig(guid=b"simulated-server", encrypt_data=self._encrypt)
-        self.server = Server(config, self.runtime, Accounts())
+        self.server = SimServer(config, self.runtime, Accounts())
         self.server.add_share(Share("data", self.volume))
         self._nursery.start_soon(run_timers, self.server, lambda now: None)
 
@@ -121,8 +135,14 @@ class SimNode:
         wire = Wire(self._rng, self._delay_s)
         self.wires[wire] = None
         self._nursery.start_soon(self._carry, wire)
-        self._nursery.start_soon(serve_stream, self.server, wire.server_end)
+        self._nursery.start_soon(self._serve, wire)
         return wire
+
+    async def _serve(self, wire: Wire) -> None:
+        peer = f"sim-{self._next_peer}"
+        self._next_peer += 1
+        self.server.awaited[peer] = wire
+        await serve_stream(self.server, wire.server_end, peer)
 
     async def _carry(self, wire: Wire) -> None:
         try:
@@ -146,9 +166,9 @@ class SimNode:
         self.runtime.power_off()
         self._nursery.cancel_scope.cancel()
 
-    def is_quiet(self, known: list[Connection]) -> bool:
-        """Nothing of these connections, which are lost, is under way any more."""
-        return not any(connection in self.server.connections or connection.jobs for connection in known)
+    def is_quiet(self, connection: Connection) -> bool:
+        """Nothing of this connection, which is lost, is under way any more."""
+        return connection not in self.server.connections and not connection.jobs
 
 
 async def format_disks(disks: Sequence[FaultyDisk], rng: random.Random, slab_bytes: int) -> None:

@@ -9,10 +9,12 @@ while (a clogged path, a slow reader); nothing is lost then.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import trio
 
 from smbproto.io.memory import MemoryStream, memory_stream_pair
+from smbsrv.connection import Connection
 
 PIECE_BYTES = 1 << 16
 CAPACITY_BYTES = 1 << 18
@@ -54,6 +56,10 @@ class Wire:
         self.done = trio.Event()
         self.stall_until = [0.0, 0.0]
         """By direction: 0 to the server, 1 to the client."""
+        self.on_cut: Callable[[], None] | None = None
+        """Called once, before the server can know."""
+        self.served_by: Connection | None = None
+        """What the server made of it."""
         self._scope = trio.CancelScope()
 
     async def run(self) -> None:
@@ -67,6 +73,9 @@ class Wire:
             await self._far.aclose()
 
     def cut(self) -> None:
+        if self.on_cut is not None:
+            self.on_cut()
+            self.on_cut = None
         self._scope.cancel()
         self.done.set()
 
@@ -76,7 +85,7 @@ class Wire:
             size = PIECE_BYTES if self._rng.random() < 0.7 else self._rng.randint(1, 200)
             count = await source.receive_into(buffer[:size])
             if not count:
-                self._scope.cancel()
+                self.cut()
                 return
             await trio.sleep(self._rng.expovariate(1 / self._delay_s))
             while trio.current_time() < self.stall_until[direction]:
@@ -84,5 +93,5 @@ class Wire:
             try:
                 await target.send_all(buffer[:count])
             except OSError:
-                self._scope.cancel()
+                self.cut()
                 return

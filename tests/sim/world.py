@@ -49,6 +49,11 @@ class World:
             disk.power_cut(self.rng)
         self.listen()
 
+    def restore_open(self) -> None:
+        """Disks that a pool closed may be opened again."""
+        for disk in self.disks:
+            disk.is_closed = False
+
     def images(self) -> list[bytes]:
         return [bytes(disk.durable) for disk in self.disks]
 

@@ -1,0 +1,516 @@
+"""A client of the simulation: one connection at a time, what it believes it caches, and its answers to breaks.
+
+Beliefs are dropped before the server is told (close, acknowledgment, unlock), and the moment a connection is cut;
+they are taken up when the answer arrived. So whatever two clients believe at once, the server has promised to both.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from smbclient.io.connection import Connection
+from smbclient.session import Session
+from smbclient.tree import Tree
+from smbproto import dtyp, fscc
+from smbproto.codec import FileId, Message
+from smbproto.endpoint.client import Answer, BreakNotice, Event
+from smbproto.endpoint.client_negotiate import ClientConfig
+from smbproto.smb2 import contexts as ctx
+from smbproto.smb2.close import CloseRequest
+from smbproto.smb2.create import (
+    SMB2_LEASE_WRITE_CACHING,
+    SMB2_OPLOCK_LEVEL_BATCH,
+    SMB2_OPLOCK_LEVEL_EXCLUSIVE,
+    SMB2_OPLOCK_LEVEL_II,
+    SMB2_OPLOCK_LEVEL_LEASE,
+    CreateContext,
+    CreateRequest,
+    CreateResponse,
+)
+from smbproto.smb2.header import Command
+from smbproto.smb2.oplock_break import (
+    SMB2_NOTIFY_BREAK_LEASE_FLAG_ACK_REQUIRED,
+    LeaseBreakAcknowledgment,
+    LeaseBreakNotification,
+    OplockBreakAcknowledgment,
+    OplockBreakNotification,
+)
+from smbproto.status import Status, StatusError
+from tests.sim.model import Lock, ModelFile, ModelStream
+from tests.sim.node import PASSWORD, USER, SimNode
+
+if TYPE_CHECKING:
+    from smbsrv.connection import Connection as ServerConnection
+    from tests.sim.simulation import Simulation
+    from tests.sim.wire import Wire
+
+SHARE_ALL = fscc.FILE_SHARE_READ | fscc.FILE_SHARE_WRITE | fscc.FILE_SHARE_DELETE
+LOST = (Status.CONNECTION_DISCONNECTED,)
+KEPT_S = 30.0
+"""A durable open is kept at least so long."""
+SILENCE = 0.02
+"""How often a break is never acknowledged; the server then goes on after its timeout."""
+
+
+class Lost(Exception):
+    """The connection broke while an answer was awaited: what was asked may have happened."""
+
+
+class SimConnection(Connection):
+    """Counts what arrives, so that answers and breaks can be put in the order in which the server sent them."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.arrivals = 0
+        self.answered_at: dict[int, int] = {}
+
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, (Answer, BreakNotice)):
+            self.arrivals += 1
+        if isinstance(event, Answer):
+            self.answered_at[event.message_id] = self.arrivals
+        super()._handle(event)
+
+
+@dataclass(eq=False)
+class SimLease:
+    """A lease of this client. `cap`: what breaks that arrived since `granted_at` left of it."""
+
+    key: bytes
+    version: int
+    stream: ModelStream
+    state: int = 0
+    granted_at: int = 0
+    breaks: list[tuple[int, int]] = field(default_factory=list)
+    handles: int = 0
+
+    def granted(self, order: int, state: int) -> None:
+        if order > self.granted_at:
+            self.granted_at, self.state = order, state
+        for at, new in self.breaks:
+            if at > self.granted_at:
+                self.state &= new
+
+
+@dataclass(eq=False)
+class Handle:
+    """An open of this client."""
+
+    client: SimClient
+    generation: int
+    file: ModelFile
+    stream: ModelStream
+    path: str
+    file_id: FileId
+    access: int
+    size: int
+    is_through: bool = False
+    level: int = 0
+    lease: SimLease | None = None
+    durable: int = 0
+    """Version of the durable handle, 0: none."""
+    create_guid: bytes = b""
+    locks: list[Lock] = field(default_factory=list)
+    life: SimNode | None = None
+    """The node that has it: a restart forgets it."""
+    is_open: bool = True
+    cut_opens: int = 0
+    """CREATEs on the file when the connection was cut: if there were more since, it may have had to go."""
+    cut_at_s: float = 0.0
+
+    @property
+    def holder(self) -> object:
+        return self.lease or self
+
+
+class SimClient:
+    """See the module. `run` keeps it connected while the simulation goes on."""
+
+    def __init__(self, sim: Simulation, number: int, rng: random.Random) -> None:
+        self.sim = sim
+        self.number = number
+        self.rng = rng
+        self.guid = rng.randbytes(16)
+        dialects = (0x0300, 0x0302, 0x0311) if sim.plan.encrypt else (0x0202, 0x0210, 0x0300, 0x0302, 0x0311, 0x0311)
+        self.dialect = rng.choice(dialects)
+        self.generation = 0
+        self.connection: SimConnection
+        self.tree: Tree
+        self.wire: Wire | None = None
+        self.node: SimNode
+        self.served_by: ServerConnection | None = None
+        self.leases: dict[bytes, SimLease] = {}
+        self.handles: dict[Handle, None] = {}
+        self.oplock_breaks: dict[FileId, list[tuple[int, int]]] = {}
+        self._up = trio.Event()
+        self._session_id = 0
+        self.is_silent = False
+        self._nursery: trio.Nursery
+
+    # -- life ----------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            while True:
+                try:
+                    await self._live()
+                except StatusError as error:
+                    if error.status not in (*LOST, Status.USER_SESSION_DELETED):
+                        raise
+                self.cut()
+                await trio.sleep(self.rng.uniform(0.01, 0.5))
+
+    async def _live(self) -> None:
+        node = self.node = await self.sim.serving()
+        wire = self.wire = node.connect()
+        wire.on_cut = self.cut
+        config = ClientConfig(
+            client_guid=self.guid,
+            server_name="sim",
+            dialects=tuple(d for d in (0x0202, 0x0210, 0x0300, 0x0302, 0x0311) if d <= self.dialect),
+            require_encryption=False,
+        )
+        async with SimConnection.open(
+            wire.client_end, config, on_break=self._broken, entropy=self.rng.randbytes
+        ) as connection:
+            self.served_by = wire.served_by
+            previous = self._session_id if self.rng.random() < 0.5 else 0
+            await connection.login(USER, PASSWORD, previous_session_id=previous)
+            session = Session(connection, "sim")
+            self.tree = await session.tree("data")
+            self.connection = connection
+            self._session_id = connection.session.session_id
+            self.generation += 1
+            self._up.set()
+            await wire.done.wait()
+
+    def cut(self) -> None:
+        """The connection is gone: nothing is believed any more."""
+        self._up = trio.Event()
+        for lease in self.leases.values():
+            lease.stream.caching.pop(lease, None)
+            lease.breaks.clear()
+            lease.granted_at = 0
+        for handle in self.handles:
+            handle.stream.caching.pop(handle, None)
+            handle.cut_opens, handle.cut_at_s = handle.file.opens, trio.current_time()
+            for lock in handle.locks:
+                if lock in handle.stream.locks:
+                    handle.stream.locks.remove(lock)
+        self.oplock_breaks.clear()
+
+    async def connected(self) -> int:
+        while not self._up.is_set():
+            await self._up.wait()
+        return self.generation
+
+    async def quiet(self) -> None:
+        """Until nothing that was asked on the last connection can happen any more."""
+        node, served_by = self.node, self.served_by
+        while node.is_up and served_by is not None and not node.is_quiet(served_by):
+            await trio.sleep(0.02)
+        await trio.sleep(0.2)
+
+    # -- requests ------------------------------------------------------------------------------------------
+
+    async def call(
+        self, command: Command, request: Message, *, generation: int, also: tuple[Status, ...] = (), payload: int = 0
+    ) -> tuple[Status, memoryview, int]:
+        """Status, message and the order in which it arrived. Raises: Lost, StatusError."""
+        if generation != self.generation or not self._up.is_set():
+            raise Lost
+        connection = self.connection
+        charge = max(1, -(-payload // 65536)) if connection.negotiated.is_large_mtu else 1
+        try:
+            reply = await connection.submit(
+                command, request.encode(), tree_id=self.tree.tree_id, sealed=self.tree.sealed, charge=charge
+            )
+            status, message = await reply.wait()
+        except StatusError as error:
+            if error.status in LOST:
+                raise Lost from error
+            raise
+        order = connection.answered_at.pop(reply.message_id)
+        self.sim.trace(self.number, command, status, len(message))
+        if status != Status.SUCCESS and status not in also:
+            raise StatusError(Status(status), f"client {self.number}: {request}")
+        return Status(status), message, order
+
+    async def guarded(self, work: Callable[[], Any]) -> Any:
+        """Run a call of the client library; its lost connection is ours."""
+        try:
+            return await work()
+        except StatusError as error:
+            if error.status in LOST:
+                raise Lost from error
+            raise
+
+    # -- opens ---------------------------------------------------------------------------------------------
+
+    async def create(
+        self,
+        path: str,
+        file: ModelFile,
+        *,
+        access: int,
+        disposition: int = fscc.FILE_OPEN,
+        options: int = 0,
+        share: int = SHARE_ALL,
+        oplock: int = 0,
+        lease_state: int = -1,
+        durable: bool = False,
+        also: tuple[Status, ...] = (),
+        stream: str = "",
+    ) -> Handle | Status:
+        """Open; beliefs are taken up. A status of `also` is handed back. Raises: Lost, StatusError."""
+        generation = self.generation
+        wanted: list[CreateContext] = [CreateContext(ctx.SMB2_CREATE_QUERY_ON_DISK_ID)]
+        lease = self._lease_for(file, stream) if lease_state >= 0 and self.dialect >= 0x0210 else None
+        if lease is not None:
+            oplock = SMB2_OPLOCK_LEVEL_LEASE
+            wanted.append(self._lease_context(lease, lease_state))
+            lease.handles += 1
+        guid = self.rng.randbytes(16) if self.dialect >= 0x0300 else b""
+        if durable and guid:
+            wanted.append(
+                CreateContext(
+                    ctx.SMB2_CREATE_DURABLE_HANDLE_REQUEST_V2, ctx.DurableHandleRequestV2(create_guid=guid).encode()
+                )
+            )
+        elif durable:
+            wanted.append(CreateContext(ctx.SMB2_CREATE_DURABLE_HANDLE_REQUEST, ctx.DurableHandleRequest().encode()))
+        request = CreateRequest(
+            requested_oplock_level=oplock,
+            desired_access=access,
+            share_access=share,
+            create_disposition=disposition,
+            create_options=options,
+            name=path.replace("/", "\\") + (f":{stream}" if stream else ""),
+            contexts=tuple(wanted),
+        )
+        file.opens += 1
+        try:
+            status, message, order = await self.call(Command.CREATE, request, generation=generation, also=also)
+        except BaseException:
+            self._lease_left(lease)
+            raise
+        if status != Status.SUCCESS:
+            self._lease_left(lease)
+            return status
+        response = CreateResponse.decode_untrusted(message)
+        found = {context.name: context.data for context in response.contexts}
+        node_id = ctx.OnDiskId.decode_untrusted(found[ctx.SMB2_CREATE_QUERY_ON_DISK_ID]).disk_file_id
+        if file.node_id is None:
+            file.node_id = node_id
+        assert node_id == file.node_id, f"{path} is node {node_id}, not {file.node_id}"
+        if stream not in file.streams:
+            stream = ""
+        handle = Handle(
+            self, generation, file, file.streams[stream] if file.streams else ModelStream(file.name_ops[0]), path,
+            response.file_id, access, response.end_of_file,
+            is_through=bool(options & fscc.FILE_WRITE_THROUGH), lease=lease, create_guid=guid, life=self.node,
+        )
+        if ctx.SMB2_CREATE_DURABLE_HANDLE_REQUEST_V2 in found:
+            handle.durable = 2
+        elif ctx.SMB2_CREATE_DURABLE_HANDLE_REQUEST in found:
+            handle.durable = 1
+        self.handles[handle] = None
+        self._granted(handle, response.oplock_level, found, order)
+        return handle
+
+    def _granted(self, handle: Handle, level: int, found: dict[bytes, bytes], order: int) -> None:
+        if handle.generation != self.generation or not self._up.is_set():
+            return
+        if handle.lease is not None:
+            data = found.get(ctx.SMB2_CREATE_REQUEST_LEASE)
+            assert data is not None, f"{handle.path}: a lease was asked for, and none is answered"
+            answer = ctx.decode_lease_untrusted(data)
+            assert answer.lease_key == handle.lease.key
+            state = answer.lease_state
+            handle.lease.granted(order, state)
+            self.believe(handle.stream, handle.lease, handle.lease.state)
+            return
+        for at, new in self.oplock_breaks.pop(handle.file_id, ()):
+            if at > order:
+                level = min(level, new)
+        handle.level = level
+        writes = level in (SMB2_OPLOCK_LEVEL_BATCH, SMB2_OPLOCK_LEVEL_EXCLUSIVE)
+        self.believe(handle.stream, handle, SMB2_LEASE_WRITE_CACHING if writes else 0)
+
+    def believe(self, stream: ModelStream, holder: object, state: int) -> None:
+        """No two clients hold WRITE caching at once."""
+        if state & SMB2_LEASE_WRITE_CACHING:
+            others = [other for other in stream.caching if other is not holder]
+            self.sim.count("write caching granted")
+            assert not others, f"WRITE caching is granted to {holder} while {others} hold it"
+            stream.caching[holder] = state
+        else:
+            stream.caching.pop(holder, None)
+
+    def _lease_for(self, file: ModelFile, stream: str) -> SimLease:
+        key = bytes([self.number + 1]) + file.number.to_bytes(7, "big") + stream.encode()[:8].ljust(8, b"\0")
+        lease = self.leases.get(key)
+        if lease is None:
+            version = 2 if self.dialect >= 0x0300 and self.rng.random() < 0.8 else 1
+            of = file.streams.get(stream) or file.streams.get("") or ModelStream(file.name_ops[0])
+            lease = self.leases[key] = SimLease(key, version, of)
+        return lease
+
+    def _lease_context(self, lease: SimLease, state: int) -> CreateContext:
+        if lease.version == 2:
+            data = ctx.LeaseV2(lease_key=lease.key, lease_state=state).encode()
+        else:
+            data = ctx.Lease(lease_key=lease.key, lease_state=state).encode()
+        return CreateContext(ctx.SMB2_CREATE_REQUEST_LEASE, data)
+
+    def _lease_left(self, lease: SimLease | None) -> None:
+        if lease is not None:
+            lease.handles -= 1
+            if not lease.handles:
+                lease.stream.caching.pop(lease, None)
+                self.leases.pop(lease.key, None)
+
+    def forget(self, handle: Handle) -> None:
+        """It is closed, or given up."""
+        handle.is_open = False
+        self.handles.pop(handle, None)
+        handle.stream.caching.pop(handle, None)
+        for lock in handle.locks:
+            if lock in handle.stream.locks:
+                handle.stream.locks.remove(lock)
+        self._lease_left(handle.lease)
+
+    async def close(self, handle: Handle) -> None:
+        """Raises: Lost."""
+        self.forget(handle)
+        await self.call(Command.CLOSE, CloseRequest(file_id=handle.file_id), generation=handle.generation)
+
+    async def reclaim(self, handle: Handle) -> bool:
+        """After a lost connection: the open again, or False if the server has none. Raises: Lost."""
+        generation = await self.connected()
+        if not handle.durable:
+            self.forget(handle)
+            return False
+        if handle.durable == 2:
+            data = ctx.DurableHandleReconnectV2(file_id=handle.file_id, create_guid=handle.create_guid).encode()
+            wanted = [CreateContext(ctx.SMB2_CREATE_DURABLE_HANDLE_RECONNECT_V2, data)]
+        else:
+            data = ctx.DurableHandleReconnect(file_id=handle.file_id).encode()
+            wanted = [CreateContext(ctx.SMB2_CREATE_DURABLE_HANDLE_RECONNECT, data)]
+        oplock = handle.level
+        if handle.lease is not None:
+            oplock = SMB2_OPLOCK_LEVEL_LEASE
+            wanted.append(self._lease_context(handle.lease, 0x7))
+        request = CreateRequest(
+            requested_oplock_level=oplock,
+            desired_access=handle.access,
+            share_access=SHARE_ALL,
+            create_disposition=fscc.FILE_OPEN,
+            name=handle.path.replace("/", "\\"),
+            contexts=tuple(wanted),
+        )
+        untouched = handle.cut_opens == handle.file.opens and handle.life is self.node
+        status, message, order = await self.call(
+            Command.CREATE, request, generation=generation,
+            also=(Status.OBJECT_NAME_NOT_FOUND, Status.FILE_NOT_AVAILABLE),
+        )
+        if status != Status.SUCCESS:
+            self.sim.count("reclaim refused")
+            if untouched and trio.current_time() - handle.cut_at_s < KEPT_S:
+                self.sim.count("reclaim refused though untouched")
+            self.forget(handle)
+            return False
+        self.sim.count("reclaimed")
+        response = CreateResponse.decode_untrusted(message)
+        handle.generation = generation
+        handle.file_id = response.file_id
+        for lock in handle.locks:
+            for other in handle.stream.locks:
+                assert not other.conflicts(lock.start, lock.end, handle, lock.exclusive), (
+                    f"{handle.path}: a lock was given to another while the open that has it was kept"
+                )
+            handle.stream.locks.append(lock)
+        found = {context.name: context.data for context in response.contexts}
+        self._granted(handle, response.oplock_level, found, order)
+        return True
+
+    # -- breaks --------------------------------------------------------------------------------------------
+
+    def _broken(self, notice: OplockBreakNotification | LeaseBreakNotification) -> None:
+        order = self.connection.arrivals if hasattr(self, "connection") else 0
+        self.sim.trace(self.number, "break")
+        if isinstance(notice, LeaseBreakNotification):
+            lease = self.leases.get(notice.lease_key)
+            if lease is not None:
+                lease.breaks.append((order, notice.new_lease_state))
+                if lease.granted_at < order:
+                    lease.state &= notice.new_lease_state
+            if notice.flags & SMB2_NOTIFY_BREAK_LEASE_FLAG_ACK_REQUIRED:
+                self._nursery.start_soon(self._acknowledge_lease, self.generation, notice, lease)
+            elif lease is not None:
+                self.believe(lease.stream, lease, lease.state)
+            return
+        handle = next((h for h in self.handles if h.file_id == notice.file_id), None)
+        if handle is None:
+            self.oplock_breaks.setdefault(notice.file_id, []).append((order, notice.oplock_level))
+            needs_answer = True
+        else:
+            needs_answer = handle.level > SMB2_OPLOCK_LEVEL_II
+        if needs_answer:
+            self._nursery.start_soon(self._acknowledge_oplock, self.generation, notice, handle)
+
+    async def _acknowledge_lease(
+        self, generation: int, notice: LeaseBreakNotification, lease: SimLease | None
+    ) -> None:
+        await trio.sleep(self.rng.expovariate(1 / 0.02))
+        if lease is not None and generation == self.generation:
+            if lease.state & SMB2_LEASE_WRITE_CACHING == 0:
+                lease.stream.caching.pop(lease, None)
+        self.sim.count("lease breaks acknowledged")
+        if self.rng.random() < SILENCE:
+            self.sim.count("breaks left unanswered")
+            return
+        keep = notice.new_lease_state if self.rng.random() < 0.8 else notice.new_lease_state & 1
+        if lease is not None:
+            lease.state &= keep
+            lease.breaks.append((self.connection.arrivals, keep))
+        request = LeaseBreakAcknowledgment(lease_key=notice.lease_key, lease_state=keep)
+        try:
+            await self.call(
+                Command.OPLOCK_BREAK, request, generation=generation,
+                also=(Status.OBJECT_NAME_NOT_FOUND, Status.UNSUCCESSFUL, Status.REQUEST_NOT_ACCEPTED),
+            )
+        except Lost:
+            pass
+
+    async def _acknowledge_oplock(
+        self, generation: int, notice: OplockBreakNotification, handle: Handle | None
+    ) -> None:
+        await trio.sleep(self.rng.expovariate(1 / 0.02))
+        if handle is not None:
+            handle.level = notice.oplock_level
+            handle.stream.caching.pop(handle, None)
+        self.sim.count("oplock breaks acknowledged")
+        if self.rng.random() < SILENCE:
+            self.sim.count("breaks left unanswered")
+            return
+        request = OplockBreakAcknowledgment(oplock_level=notice.oplock_level, file_id=notice.file_id)
+        try:
+            await self.call(
+                Command.OPLOCK_BREAK, request, generation=generation,
+                also=(
+                    Status.FILE_CLOSED, Status.INVALID_OPLOCK_PROTOCOL, Status.INVALID_DEVICE_STATE,
+                    Status.INVALID_PARAMETER,
+                ),
+            )
+        except Lost:
+            pass
+
+
+ACCESS = dtyp.FILE_GENERIC_READ | dtyp.FILE_GENERIC_WRITE | dtyp.DELETE

@@ -1,0 +1,406 @@
+"""One run: a node, its disks, clients and what goes wrong, all drawn from one seed.
+
+    format -> boot -> clients at work, and faults, and power cuts (each: restart, audit) -> all healed
+           -> final audit -> shutdown -> the disks alone: catalog sound, copies agree
+
+Faults stay within what a mirror of two copies promises: one disk, the victim, may fail in one way; the others are
+only slow. A run that takes too long in simulated time is stuck, which is a failure too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import trio
+
+from smbclient.session import Session
+from smbclient.tree import Tree
+from smbproto import fscc
+from smbproto.endpoint.client_negotiate import ClientConfig
+from smbproto.status import Status, StatusError
+from storage.fs.check import check_catalog
+from storage.pool.pool import Pool
+from storage.space.mirror import MirrorSpace
+from tests.sim.actor import Actor
+from tests.sim.client import SimClient, SimConnection
+from tests.sim.faultydisk import FaultyDisk
+from tests.sim.model import Clock, Model, ModelFile, Op
+from tests.sim.node import DATA, METADATA, PASSWORD, USER, SimNode, format_disks
+from tests.sim.scheduler import run_seeded
+from tests.sim.simruntime import SimRuntime
+from tests.sim.world import check_copies
+
+DISK_BYTES = 40 << 20
+STUCK_S = 1500.0
+"""Simulated seconds after which a run counts as stuck. Breaks that nobody answers take 35 each."""
+
+
+@dataclass
+class Plan:
+    """What a run is made of."""
+
+    disks: int
+    slab_bytes: int
+    clients: int
+    actors: int
+    activities: int
+    cold: float
+    encrypt: bool
+    wire_delay_s: float
+    cuts_every_s: float
+    stalls_every_s: float
+    slow_every_s: float
+    power_cuts: int
+    restarts: int
+    victim: str
+    """What happens to one disk: "", "fails", "flaky", "absent" (while the node is down), "rots"."""
+
+    @staticmethod
+    def draw(rng: random.Random) -> Plan:
+        victim = rng.choice(("", "", "fails", "flaky", "absent", "rots"))
+        never = float("inf")
+        return Plan(
+            disks=rng.choice((3, 3, 4)),
+            slab_bytes=rng.choice((256 << 10, 1 << 20)),
+            clients=rng.randint(2, 4),
+            actors=rng.randint(1, 3),
+            activities=rng.randint(15, 40),
+            cold=rng.choice((0.0, 0.05, 0.5, 1.0)),
+            encrypt=rng.random() < 0.2,
+            wire_delay_s=rng.choice((0.0002, 0.002, 0.02)),
+            cuts_every_s=rng.choice((never, 2.0, 0.5)),
+            stalls_every_s=rng.choice((never, 2.0)),
+            slow_every_s=rng.choice((never, 2.0)),
+            power_cuts=0 if victim == "rots" else rng.choice((0, 1, 1, 2, 3)),
+            restarts=rng.choice((0, 0, 1)),
+            victim=victim,
+        )
+
+
+class Simulation:
+    """See the module. `Simulation(seed).run()` returns the hash of its trace."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.rng = random.Random(seed)
+        self.plan = Plan.draw(self.rng)
+        self.clock = Clock()
+        directories = ["", "Some directory", "Some directory/Another"][: self.rng.randint(1, 3)]
+        self.model = Model(self.clock, directories, self.rng.randint(2, 5))
+        self.counts: Counter[str] = Counter()
+        self.disks: list[FaultyDisk] = []
+        self.node: SimNode | None = None
+        self.clients: list[SimClient] = []
+        self.actors: list[Actor] = []
+        self._hash = hashlib.sha256()
+        self._serving = trio.Event()
+        self._nursery: trio.Nursery
+        self.events = 0
+
+    # -- what others tell ----------------------------------------------------------------------------------
+
+    def trace(self, *what: object) -> None:
+        self.events += 1
+        self._hash.update(repr((round(trio.current_time(), 9), *what)).encode())
+
+    def count(self, what: str) -> None:
+        self.counts[what] += 1
+
+    async def serving(self) -> SimNode:
+        """The node that clients may use now."""
+        while not self._serving.is_set():
+            await self._serving.wait()
+        assert self.node is not None
+        return self.node
+
+    # -- the run -------------------------------------------------------------------------------------------
+
+    def run(self) -> str:
+        with _Bugs() as bugs:
+            run_seeded(self.seed, self._main)
+        assert not bugs.records, bugs.text()
+        return self._hash.hexdigest()[:16]
+
+    async def _main(self) -> None:
+        plan, rng = self.plan, self.rng
+        self.disks = [FaultyDisk(f"d{number}", DISK_BYTES, rng, plan.cold) for number in range(plan.disks)]
+        await format_disks(self.disks, rng, plan.slab_bytes)
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                with trio.move_on_after(STUCK_S) as limit:
+                    await self._boot()
+                    await self._make_directories()
+                    self._serving.set()
+                    await self._work()
+                    await self._heal()
+                    await self._audit(after_cut=False)
+                    await self._stop()
+                    nursery.cancel_scope.cancel()
+                assert not limit.cancelled_caught, f"stuck: {self._who_waits()}"
+        except BaseExceptionGroup as group:
+            raise _only(group) from None
+        await self._check_disks()
+
+    async def _boot(self) -> None:
+        node = self.node = SimNode(self.rng, self.plan.wire_delay_s, encrypt=self.plan.encrypt)
+        await self._nursery.start(node.run, list(self.disks))
+
+    async def _make_directories(self) -> None:
+        assert self.node is not None
+        async with self._visit() as tree:
+            for directory in self.model.directories:
+                if directory:
+                    await tree.mkdir(directory)
+        await self.node.volume.sync()
+
+    @asynccontextmanager
+    async def _visit(self) -> AsyncIterator[Tree]:
+        """The share, by a client of nobody's."""
+        assert self.node is not None
+        wire = self.node.connect()
+        config = ClientConfig(client_guid=self.rng.randbytes(16), server_name="sim")
+        async with SimConnection.open(wire.client_end, config, entropy=self.rng.randbytes) as connection:
+            await connection.login(USER, PASSWORD)
+            yield await Session(connection, "sim").tree("data")
+
+    async def _work(self) -> None:
+        plan, rng = self.plan, self.rng
+        async with trio.open_nursery() as nursery:
+            for number in range(plan.clients):
+                client = SimClient(self, number, random.Random(rng.getrandbits(64)))
+                self.clients.append(client)
+                nursery.start_soon(client.run)
+            nursery.start_soon(self._cut_wires)
+            nursery.start_soon(self._stall_wires)
+            nursery.start_soon(self._slow_disks)
+            nursery.start_soon(self._harm_victim)
+            nursery.start_soon(self._fell_node)
+            async with trio.open_nursery() as users:
+                for client in self.clients:
+                    for _ in range(plan.actors):
+                        actor = Actor(self, client, random.Random(rng.getrandbits(64)))
+                        self.actors.append(actor)
+                        users.start_soon(actor.run, plan.activities)
+            nursery.cancel_scope.cancel()
+
+    def _who_waits(self) -> list[str]:
+        return [f"{actor.client.number}: {actor.doing}" for actor in self.actors if actor.doing != "done"]
+
+    # -- faults --------------------------------------------------------------------------------------------
+
+    async def _every(self, mean_s: float, act: Callable[[], None]) -> None:
+        if mean_s == float("inf"):
+            return
+        while True:
+            await trio.sleep(self.rng.expovariate(1 / mean_s))
+            if self.node is not None and self.node.is_up:
+                act()
+
+    async def _cut_wires(self) -> None:
+        def act() -> None:
+            wires = list(self.node.wires) if self.node is not None else []
+            if wires:
+                self.count("wires cut")
+                self.trace("cut")
+                self.rng.choice(wires).cut()
+
+        await self._every(self.plan.cuts_every_s, act)
+
+    async def _stall_wires(self) -> None:
+        def act() -> None:
+            wires = list(self.node.wires) if self.node is not None else []
+            if wires:
+                wire, direction = self.rng.choice(wires), self.rng.randrange(2)
+                wire.stall_until[direction] = trio.current_time() + self.rng.uniform(0.1, 4.0)
+
+        await self._every(self.plan.stalls_every_s, act)
+
+    async def _slow_disks(self) -> None:
+        def act() -> None:
+            self.rng.choice(self.disks).slow_s = self.rng.choice((0.0, 0.0, 0.01, 0.1))
+
+        await self._every(self.plan.slow_every_s, act)
+
+    async def _harm_victim(self) -> None:
+        kind, victim = self.plan.victim, self.disks[-1]
+        if kind == "fails":
+            await trio.sleep(self.rng.expovariate(1 / 2.0))
+            self.count("disk failed")
+            victim.fail()
+        elif kind == "flaky":
+            victim.error_rate = 0.002
+        elif kind == "rots":
+            while True:
+                await trio.sleep(self.rng.expovariate(1 / 0.5))
+                block = self.rng.randrange(512, DISK_BYTES // 4096)
+                victim.rot(block * 4096, 4096, self.rng)
+
+    async def _fell_node(self) -> None:
+        """Power cuts and restarts, one after another."""
+        kinds = ["power cut"] * self.plan.power_cuts + ["restart"] * self.plan.restarts
+        self.rng.shuffle(kinds)
+        for kind in kinds:
+            await trio.sleep(self.rng.expovariate(1 / 3.0))
+            self._serving = trio.Event()
+            node = self.node
+            assert node is not None
+            self.count(kind)
+            self.trace(kind)
+            if kind == "restart":
+                node.stop()
+                await node.ended.wait()
+            else:
+                node.power_off()
+                await node.ended.wait()
+                for disk in self.disks:
+                    disk.power_cut(self.rng)
+            self._forget_holders()
+            self._swap_victim()
+            await self._boot()
+            await self._audit(after_cut=kind == "power cut")
+            self._serving.set()
+
+    def _swap_victim(self) -> None:
+        victim = self.disks[-1]
+        if self.plan.victim == "absent":
+            if victim.failure is None and self.rng.random() < 0.6:
+                self.count("disk absent")
+                victim.fail("is not there")
+            else:
+                victim.heal()
+        elif victim.failure is not None and self.rng.random() < 0.3:
+            self.count("disk came back")
+            victim.heal()
+            victim.error_rate = 0.0
+
+    def _forget_holders(self) -> None:
+        for file in self.model.files:
+            for stream in file.streams.values():
+                stream.caching.clear()
+                stream.locks.clear()
+
+    async def _heal(self) -> None:
+        for disk in self.disks:
+            disk.slow_s = disk.error_rate = 0.0
+
+    # -- audits --------------------------------------------------------------------------------------------
+
+    async def _audit(self, *, after_cut: bool) -> None:
+        """Read everything, by a client of its own; the model then holds what was found."""
+        async with self._visit() as tree:
+            listed: dict[str, int] = {}
+            for directory in self.model.directories:
+                async for entry in tree.scandir(directory):
+                    if not entry.is_dir():
+                        listed[entry.path] = entry.inode()
+            assert len(set(listed.values())) == len(listed), f"a file has two names: {listed}"
+            now = self.clock.tick()
+            for name in self.model.names:
+                allowed = name.holds.after_cut() if after_cut else name.holds.seen(now - 1, now)
+                node_id = listed.pop(name.path, None)
+                file = self._which(node_id, allowed)
+                if node_id is not None and file is None or node_id is None and None not in allowed:
+                    ids = [one and (one.number, one.node_id) for one in allowed]
+                    raise AssertionError(f"{name} holds {node_id}, allowed {ids}; {name.holds}")
+                settled = Op(now, "audit")
+                settled.answered(now, durable=after_cut)
+                if after_cut:
+                    name.holds.settle(settled, file)
+                if file is not None:
+                    async with await tree.open(name.path) as opened:
+                        data = await opened.read()
+                        attributes = (await opened.stat()).st_file_attributes
+                    self._audit_file(file, data, attributes, name.path, settled if after_cut else None)
+            assert not listed, f"nobody made {listed}"
+
+    def _which(self, node_id: int | None, allowed: list[ModelFile | None]) -> ModelFile | None:
+        if node_id is None:
+            return None
+        for file in allowed:
+            if file is not None and file.node_id == node_id:
+                return file
+        for file in allowed:
+            if file is not None and file.node_id is None:
+                file.node_id = node_id
+                return file
+        return None
+
+    def _audit_file(self, file: ModelFile, data: bytes, attributes: int, path: str, settled: Op | None) -> None:
+        stream = file.streams[""]
+        hidden = bool(attributes & fscc.FILE_ATTRIBUTE_HIDDEN)
+        if settled is None:
+            now = self.clock.now
+            assert len(data) in stream.size.seen(now - 1, now), (path, len(data), stream.size)
+            stream.check_read(0, data, now - 1, now, f"{path} in the end")
+            assert hidden in file.hidden.seen(now - 1, now), f"{path}: HIDDEN is {hidden}; {file.hidden}"
+            return
+        stream.check_after_cut(data, path)
+        assert hidden in file.hidden.after_cut(), f"{path}: HIDDEN is {hidden} after a power cut; {file.hidden}"
+        stream.settle(settled, data)
+        file.hidden.settle(settled, hidden)
+
+    async def _stop(self) -> None:
+        assert self.node is not None
+        node = self.node
+        assert node.server.statistics.violations == 0
+        node.stop()
+        await node.ended.wait()
+
+    async def _check_disks(self) -> None:
+        """With all disks there again: the catalog is sound, and copies agree once they are made equal."""
+        for disk in self.disks:
+            disk.heal()
+        async with trio.open_nursery() as nursery:
+            runtime = SimRuntime(nursery, self.rng)
+            for disk in self.disks:
+                disk.cold = 0.0
+                disk.attach(runtime)
+            pool = await Pool.open(list(self.disks), runtime)
+            spaces = pool.space(METADATA), pool.space(DATA)
+            report = await check_catalog(*spaces, runtime)
+            assert report.problems == [], report.problems
+            if self.plan.victim != "rots":
+                for space in spaces:
+                    assert isinstance(space, MirrorSpace)
+                    self.counts["blocks compared"] += await check_copies(space)
+            await pool.close()
+            nursery.cancel_scope.cancel()
+
+
+class _Bugs(logging.Handler):
+    """What the server logs as a bug."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+    def text(self) -> str:
+        return "\n".join(logging.Formatter().format(record) for record in self.records)
+
+    def __enter__(self) -> _Bugs:
+        logging.getLogger("sofs").addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("sofs").removeHandler(self)
+
+
+def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one error in nested groups; the group itself if there are several."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+__all__ = ["Plan", "Simulation", "Status", "StatusError"]
