@@ -3,9 +3,9 @@
     run -> page, data, verify -- fits --> done
                                `- no ---> block by block, from each copy in turn, until it fits
 
-A block may be written on the loop's thread between the reads of its entry and of its data; then neither fits
-and it is read again (each read lets the other thread on). Rot fails every time: the other copy serves, and
-the loop's thread is left a note (`MirrorSpace.suspects`). Nothing that the loop's thread owns is changed
+A block may be written on the loop's thread between the reads of its entry and of its data: then it fits the
+entry that the write is about to put there, or it is read again. Rot fails every time: the other copy serves,
+and the loop's thread is left a note (`MirrorSpace.suspects`). Nothing that the loop's thread owns is changed
 here, except for that note. Raises: BlockCorrupt, SlabLost, DiskFailed.
 """
 
@@ -74,7 +74,7 @@ def _try(
         return False
     if verify(page, slabs.seed, index, view) or verify_mixed(page, slabs.seed, index, view):
         return True
-    return len(view) == BLOCK_BYTES and _fits_half_done(slabs, index, view)
+    return len(view) == BLOCK_BYTES and _fits_new_entry(slabs, index, view)
 
 
 def _slabs(space: MirrorSpace, row: int, column: int) -> SlabSet | None:
@@ -89,7 +89,14 @@ def _slabs(space: MirrorSpace, row: int, column: int) -> SlabSet | None:
     return slabs
 
 
-def _fits_half_done(slabs: SlabSet, index: int, block: memoryview) -> bool:
+def _fits_new_entry(slabs: SlabSet, index: int, block: memoryview) -> bool:
     """Does it fit the entry that a write under way will put there?"""
-    crc, generation = slabs.half_done.get(index, (0, 0))
-    return generation != 0 and block_crc(block, slabs.seed, index, generation) == crc
+    first, entries = slabs.underway
+    candidates = [slabs.half_done.get(index, (0, 0))]
+    if first <= index < first + len(entries) // 2:
+        at = 2 * (index - first)
+        candidates.append((entries[at], entries[at + 1]))
+    return any(
+        generation and block_crc(block, slabs.seed, index, generation) == crc
+        for crc, generation in candidates
+    )

@@ -325,6 +325,7 @@ class MirrorSpace:
         entries = stamp(page, slabs.seed, index, view)
         slabs.written |= region
         self.dirty.add(slabs)
+        slabs.underway = index, entries
         writers = slabs.writers
         for place in writers:
             try:

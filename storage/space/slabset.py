@@ -53,6 +53,7 @@ class SlabSet:
         "seed",
         "space_id",
         "touched_s",
+        "underway",
         "writers",
         "written",
     )
@@ -76,6 +77,8 @@ class SlabSet:
         self.dirty: set[int] = set()
         self.loading: dict[int, Event] = {}
         self.half_done: dict[int, tuple[int, int]] = {}
+        self.underway: tuple[int, Sequence[int]] = (0, ())
+        """(first block, new entries) of the inline write that is or was last under way; for other threads."""
 
     def remember_half_done(self, index: int, entries: Sequence[int]) -> None:
         """A write ended early: some copies of these blocks may hold new data, the page has old entries."""

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from storage.pool import intents
 from storage.pool.pool import Pool
 from storage.space.mirror import MirrorSpace
 from storage.units import SpaceOffset
@@ -174,3 +175,129 @@ def test_power_cut_at_a_random_moment_of_a_random_workload(seed: int) -> None:
         world.power_cut()
         if model.may_be or any(model.now):
             world.runtime.run(verify(world, model))
+
+
+async def many_changes(pool: Pool, space: MirrorSpace, model: Model) -> None:
+    """More changes of the slab map than a metadata slot takes: snapshots alternate between the slots."""
+    for number in range(40):
+        offset = number % 4 * SLAB
+        if number % 8 < 4:
+            await write(space, model, offset, bytes([number + 1]) * 5000)
+        else:
+            model.trim(offset, SLAB)
+            await space.trim(SpaceOffset(offset), SLAB)
+            model.settle(await read_all(space))
+        await flush(space, model)
+
+
+@pytest.mark.slow
+def test_power_cuts_while_metadata_slots_fill_and_alternate() -> None:
+    world = make("mirror", 1)
+    images = world.images()
+    slots = {disk.name: set() for disk in world.disks}
+
+    async def watch() -> None:
+        pool, space = await open_space(world, "s")
+        for _ in range(2):
+            await many_changes(pool, space, Model(SIZE))
+            for member in pool._core.members.values():
+                slots[member.disk.name].add(member.slot)
+
+    world.runtime.run(watch())
+    total = world.operations
+    rng = random.Random(11)
+    for cut_at in sorted(rng.sample(range(total // 2), 60)):
+        world.rng.seed(cut_at)
+        world.restore(images)
+        cut_and_check(world, many_changes, cut_at)
+    assert all(used == {0, 1} for used in slots.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_power_cut_with_slabs_of_several_regions_and_pages(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """8 MiB slabs: two regions of 4 MiB, four checksum pages; regions leave the log all the time."""
+    monkeypatch.setattr(intents, "REGIONS_HOT_MAX", 1)
+    slab = 8 << 20
+    world = World([10 << 20] * 2, seed)
+    places = [0, 3 << 20, (4 << 20) - 2048, 5 << 20, (8 << 20) - 4096]
+    pieces = {at: bytes(4096) for at in places}
+
+    async def create() -> None:
+        pool = await Pool.create(world.disks, "p", runtime=world.runtime, slab_bytes=slab)
+        await pool.create_space("s", "mirror", slab)
+        await pool.close()
+
+    async def work(history: dict[int, list[bytes]]) -> None:
+        pool, space = await open_space(world, "s")
+        for number in range(1, 30):
+            at = world.rng.choice(places)
+            data = bytes([number]) * 4096
+            history[at].append(data)
+            await space.write(SpaceOffset(at), [data])
+            if number % 3 == 0:
+                before = {place: len(history[place]) for place in places}
+                await space.flush()
+                for place in places:
+                    history[place] = history[place][before[place] - 1 :]
+
+    async def check(history: dict[int, list[bytes]]) -> None:
+        pool, space = await open_space(world, "s")
+        for at in places:
+            into = bytearray(4096)
+            await space.read(SpaceOffset(at), memoryview(into))
+            for sector in range(0, 4096, 512):
+                assert bytes(into[sector : sector + 512]) in {
+                    old[sector : sector + 512] for old in history[at]
+                }
+            pieces[at] = bytes(into)
+        await check_copies(space)
+
+    world.runtime.run(create())
+    world.restore(world.images())
+    for _ in range(8):
+        history = {at: [pieces[at]] for at in places}
+        world.operations, world.cut_at = 0, world.rng.randrange(10, 120)
+        try:
+            world.runtime.run(work(history))
+        except PowerCut:
+            pass
+        world.power_cut()
+        world.runtime.run(check(history))
+        world.power_cut()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(30))
+def test_power_cuts_while_one_disk_comes_and_goes(seed: int) -> None:
+    """Within what a two-way mirror survives: one disk is away, fails or is stale; then all power goes."""
+    rng = random.Random(1000 + seed)
+    world = make("mirror", rng.choice((1, 2)), seed, blocks=rng.random() < 0.3, is_random=rng.random() < 0.5)
+    victim = rng.randrange(4)
+    model = Model(SIZE)
+
+    async def live() -> None:
+        away = rng.random() < 0.5
+        pool, space = await open_space(world, "s", lambda disk: away and disk is world.disks[victim])
+        content = await read_all(space)
+        model.check_cut(content)
+        if rng.random() < 0.3:
+            world.disks[victim].fail_after = rng.randrange(60)
+        await random_workload(rng, 30)(pool, space, model)
+        if rng.random() < 0.3:
+            before = set(model.may_be)
+            await pool.close()
+            model.flushed(before)
+
+    for _ in range(6):
+        world.restore_open()
+        world.operations, world.cut_at = 0, rng.randrange(10, 400)
+        try:
+            world.runtime.run(live())
+        except PowerCut:
+            pass
+        world.disks[victim].heal()
+        world.power_cut()
+    world.runtime.run(verify(world, model))
