@@ -172,6 +172,30 @@ class Connection:
     ) -> None:
         """Set up the session. An empty user is anonymous. Raises: StatusError LOGON_FAILURE and others."""
         assert self._session is None, "one session a connection"
+        await self._credits(1)
+        initiator = self._initiator(user, password, domain, hash_nt)
+        session = self._endpoint.begin_session(initiator, previous_session_id)
+        self._flush()
+        await self._session_event.wait()
+        self._check()
+        if self._session is not session:
+            raise StatusError(Status.LOGON_FAILURE, f"the session for {user!r} was refused")
+
+    async def renew(
+        self, user: str, password: str | None, domain: str = "", *, hash_nt: bytes | None = None
+    ) -> None:
+        """Prove again who we are, as NETWORK_SESSION_EXPIRED asks for. Raises: StatusError; the session is
+        then over."""
+        await self._credits(1)
+        self._session_event = trio.Event()
+        self._endpoint.renew_session(self.session, self._initiator(user, password, domain, hash_nt))
+        self._flush()
+        await self._session_event.wait()
+        self._check()
+
+    def _initiator(
+        self, user: str, password: str | None, domain: str, hash_nt: bytes | None
+    ) -> SpnegoInitiator:
         ntlm = NtlmInitiator(
             user,
             password,
@@ -181,13 +205,7 @@ class Connection:
             hash_nt=hash_nt,
             target_name=f"cifs/{self.config.server_name}" if self.config.server_name else "",
         )
-        await self._credits(1)
-        session = self._endpoint.begin_session(SpnegoInitiator(ntlm), previous_session_id)
-        self._flush()
-        await self._session_event.wait()
-        self._check()
-        if self._session is not session:
-            raise StatusError(Status.LOGON_FAILURE, f"the session for {user!r} was refused")
+        return SpnegoInitiator(ntlm)
 
     def credits_free(self) -> int:
         return 0 if self._credit_queue else self._endpoint.credits

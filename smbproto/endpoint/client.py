@@ -211,6 +211,10 @@ class ClientEndpoint:
         self._send_setup(session, session.begin(), previous_session_id)
         return session
 
+    def renew_session(self, session: ClientSession, initiator: SpnegoInitiator) -> None:
+        """Prove again who we are; one credit must be free. `SessionReady` or `SessionRefused` follows."""
+        self._send_setup(session, session.begin_again(initiator))
+
     def request(
         self,
         command: int,
@@ -308,7 +312,10 @@ class ClientEndpoint:
             security_buffer=token,
             previous_session_id=previous_session_id,
         ).encode()
-        self._send_alone(Command.SESSION_SETUP, body, session, session.preauth)
+        if session.state is SessionState.RENEWING:
+            self.compound([Outgoing(Command.SESSION_SETUP, body)], session=session)
+        else:
+            self._send_alone(Command.SESSION_SETUP, body, session, session.preauth)
 
     # Receiving
 
@@ -417,7 +424,7 @@ class ClientEndpoint:
         self, session: ClientSession, message: memoryview, header: _Header, events: list[Event]
     ) -> None:
         status, message_id, session_id = header[3], header[8], header[11]
-        if session.state is not SessionState.SETTING_UP:
+        if session.state not in (SessionState.SETTING_UP, SessionState.RENEWING):
             raise ProtocolViolation("a SESSION_SETUP response for a session that is set up")
         if session.session_id not in (0, session_id):
             raise ProtocolViolation("the server changed the session's id")
@@ -429,9 +436,13 @@ class ClientEndpoint:
                 return
             if status != Status.SUCCESS:
                 raise StatusError(Status(status), "the server refused the session")
-            session.established(SessionSetupResponse.decode_untrusted(message), message, message_id)
+            response = SessionSetupResponse.decode_untrusted(message)
+            if session.state is SessionState.RENEWING:
+                session.renewed(response)
+            else:
+                session.established(response, message, message_id)
         except StatusError as error:
-            session.state = SessionState.GONE
+            self.forget_session(session)
             events.append(SessionRefused(session, error))
             return
         self._sessions[session_id] = session

@@ -4,9 +4,14 @@
          | SUCCESS, signature right                         | any other status, a wrong signature
          v                                                  v
       VALID --LOGOFF, USER_SESSION_DELETED-->             GONE
+        | ^                                                 ^
+        | +--SUCCESS-----+                                  |
+        +--new token--> RENEWING --any other status---------+
+
+Renewing proves again who we are (NETWORK_SESSION_EXPIRED asks for it); the keys stay.
 
 Source: [MS-SMB2] 3.2.5.3 Receiving an SMB2 SESSION_SETUP Response; 3.2.5.3.1 Handling a New Authentication;
-3.1.4.2 Generating Cryptographic Keys.
+3.2.5.3.2 Handling a Reauthentication; 3.1.4.2 Generating Cryptographic Keys.
 """
 
 from __future__ import annotations
@@ -40,6 +45,7 @@ class SessionState(Enum):
 
     SETTING_UP = auto()
     VALID = auto()
+    RENEWING = auto()
     GONE = auto()
 
 
@@ -92,9 +98,23 @@ class ClientSession:
         self._rounds += 1
         if self._rounds > SETUP_ROUNDS_MAX:
             raise ProtocolViolation(f"a session setup of more than {SETUP_ROUNDS_MAX} rounds")
-        self.preauth.update(message)
+        if self.state is SessionState.SETTING_UP:
+            self.preauth.update(message)
         token = self._initiator.step(response.security_buffer)
         return token if token is not None else b""
+
+    def begin_again(self, initiator: SpnegoInitiator) -> bytes:
+        """Renew a valid session: the first token."""
+        assert self.state is SessionState.VALID
+        self.state = SessionState.RENEWING
+        self._initiator, self._rounds = initiator, 0
+        return initiator.begin()
+
+    def renewed(self, response: SessionSetupResponse) -> None:
+        """The server says yes again. Raises: StatusError, WireError."""
+        if response.security_buffer:
+            self._initiator.step(response.security_buffer)
+        self.state = SessionState.VALID
 
     def established(self, response: SessionSetupResponse, message: memoryview, message_id: int) -> None:
         """The server says yes: make the keys and check the signature of its answer.

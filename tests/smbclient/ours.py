@@ -21,6 +21,8 @@ from tests.suites.memoryfs import MemoryFileSystem
 class Ours:
     """Each session has a server of its own."""
 
+    user, password = USER, PASSWORD
+
     @asynccontextmanager
     async def session(self, **options):
         try:

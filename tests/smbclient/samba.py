@@ -63,6 +63,8 @@ def is_possible() -> bool:
 class Samba:
     """A running smbd."""
 
+    user, password = USER, PASSWORD
+
     def __init__(self, base: Path) -> None:
         self.base = base
         with socket.socket() as probe:

@@ -66,6 +66,26 @@ def test_the_negotiation_is_validated(server, dialect):
     assert run(server, work, dialects=offered) == dialect
 
 
+@pytest.mark.parametrize("encrypt", [False, True])
+def test_a_session_is_renewed_under_the_same_keys(server, encrypt):
+    """[MS-SMB2] 3.2.5.3.2 Handling a Reauthentication: files stay open."""
+
+    async def work(tree):
+        async with await tree.open("renewed", "w+b") as file:
+            await file.write(b"before")
+            await tree.channel.renew(server.user, server.password)
+            assert await file.read_at(0) == b"before"
+            with pytest.raises(StatusError) as caught:
+                await tree.channel.renew(server.user, "wrong")
+            assert caught.value.status == Status.LOGON_FAILURE
+            steps.append("renewed, and refused")
+
+    steps = []
+    with pytest.raises(StatusError):  # the session is over, so the file cannot be closed
+        run(server, work, encrypt=encrypt)
+    assert steps == ["renewed, and refused"]
+
+
 def test_the_shares_of_a_server(server):
     """[MS-SRVS] 3.1.4.8 NetrShareEnum, over the pipe srvsvc."""
 
