@@ -188,15 +188,14 @@ class Server:
         return session
 
     async def end_session(self, session: Session) -> None:
-        """[MS-SMB2] 3.3.5.6 Receiving an SMB2 LOGOFF Request: its opens close, its trees end, no connection
-        knows it."""
+        """[MS-SMB2] 3.3.5.6 Receiving an SMB2 LOGOFF Request: its opens close but for durable ones, its trees
+        end, no connection knows it."""
         self.sessions.pop(session.id, None)
         session.setups.clear()
         for connection in list(session.channels):
             connection.forget_session(session)
         session.channels.clear()
-        for open in list(session.opens.values()):
-            await self.close_open(open)
+        await self._settle_opens(session)
         session.trees.clear()
 
     async def close_tree(self, tree: TreeConnect) -> None:
@@ -224,6 +223,11 @@ class Server:
         """[MS-SMB2] 3.3.7.1 Handling Loss of a Connection, when the last channel is gone: each open is kept
         or closed."""
         self.sessions.pop(session.id, None)
+        await self._settle_opens(session)
+        session.trees.clear()
+
+    async def _settle_opens(self, session: Session) -> None:
+        """Each open is kept for its client to come back, or closed."""
         for open in list(session.opens.values()):
             file = open.file
             if file is not None and file.client_lost():
@@ -231,7 +235,6 @@ class Server:
                 log.info("open kept path=%r id=%#x", open.path, open.persistent_id)
             else:
                 await self.close_open(open)
-        session.trees.clear()
 
     # opens
 
@@ -298,7 +301,8 @@ class Server:
         open.oplock_level = level
         channel = live_channel(open)
         if channel is None:
-            return False
+            # Its last channel is gone, and `client_lost` is about to keep or close it: that will be the answer.
+            return open.session is not None
         message = oplock_break_message(level, open.persistent_id, open.volatile_id)
         channel.connection.send_unsolicited(message, channel if _must_encrypt(open) else None)
         return True
@@ -307,7 +311,8 @@ class Server:
         """[MS-SMB2] 3.3.4.7 Object Store Indicates a Lease Break."""
         found = self.leases.channel_of(notice.client_guid, notice.lease_key)
         if found is None:
-            return False
+            opens = self.leases.opens_of(notice.client_guid, notice.lease_key)
+            return any(open.session is not None for open in opens)
         channel, open = found
         channel.connection.send_unsolicited(
             lease_break_message(notice), channel if _must_encrypt(open) else None

@@ -12,7 +12,7 @@ from __future__ import annotations
 from smbproto.status import Status, StatusError
 from smbsrv.commands.create import app_instance, opening, pipe, reconnect, replay
 from smbsrv.commands.create.grants import DIALECT_3_0, check_combination
-from smbsrv.commands.create.validate import check_options, check_share_access, decode_untrusted, path_of
+from smbsrv.commands.create.validate import check_parameters, check_share_access, decode_untrusted, path_of
 from smbsrv.request import Reply, Request
 
 
@@ -32,7 +32,7 @@ async def handle(request: Request) -> Reply | bytes:
     if contexts.reconnect_v1 is not None:
         return await reconnect.reconnect(request, wish, contexts.reconnect_v1)
     path, options = path_of(wish.name, wish.options)
-    check_options(options)
+    check_parameters(wish, options)
     if contexts.durable_v2 is not None and dialect >= DIALECT_3_0:
         replayed = replay.find(request, wish, contexts.durable_v2)
         if replayed is not None:

@@ -18,7 +18,6 @@ from smbproto.smb2.create import decode_contexts_untrusted
 from smbsrv.commands.ea_list import decode_eas
 from storage.volume import ExtendedAttribute
 
-
 TAG_BYTES_MIN = 4
 """Windows refuses shorter names (smbtorture's smb2.create.blob expects it)."""
 

@@ -45,6 +45,7 @@ class Wish(NamedTuple):
     """What a CREATE request asks for."""
 
     oplock_level: int
+    impersonation_level: int
     desired_access: int
     attributes: int
     share_access: int
@@ -55,7 +56,7 @@ class Wish(NamedTuple):
 
 
 def decode_untrusted(message: memoryview) -> Wish:
-    """Raises: StatusError INVALID_PARAMETER, BAD_IMPERSONATION_LEVEL, NOT_SUPPORTED."""
+    """The request as it stands. Raises: StatusError INVALID_PARAMETER; WireError for malformed contexts."""
     if len(message) < _BUFFER:
         raise StatusError(Status.INVALID_PARAMETER, f"{len(message)} bytes are no CREATE request")
     (size, level, impersonation, access, attributes, share, disposition, options, name_offset, name_length,
@@ -68,10 +69,6 @@ def decode_untrusted(message: memoryview) -> Wish:
         if name_length % 2 or name_offset < _BUFFER or name_offset + name_length > len(message):
             raise StatusError(Status.INVALID_PARAMETER, f"a name of {name_length} bytes at {name_offset}")
         name = str(message[name_offset : name_offset + name_length], "utf-16-le", "surrogatepass")
-    if impersonation > IMPERSONATION_DELEGATE:
-        raise StatusError(Status.BAD_IMPERSONATION_LEVEL, f"impersonation level {impersonation}")
-    if disposition > FILE_MAXIMUM_DISPOSITION or share & ~FILE_SHARE_VALID:
-        raise StatusError(Status.INVALID_PARAMETER, f"disposition {disposition}, share access {share:#x}")
     contexts = NO_CONTEXTS
     if chain_length:
         if chain_offset % 8 or chain_offset < _BUFFER or chain_offset + chain_length > len(message):
@@ -79,11 +76,21 @@ def decode_untrusted(message: memoryview) -> Wish:
                 Status.INVALID_PARAMETER, f"create contexts of {chain_length} bytes at {chain_offset}"
             )
         contexts = read_contexts(message[chain_offset : chain_offset + chain_length])
-    return Wish(level, access, attributes, share, disposition, options, name, contexts)
+    return Wish(level, impersonation, access, attributes, share, disposition, options, name, contexts)
 
 
-def check_options(options: int) -> None:
-    """[MS-SMB2] 3.3.5.9, "Create Options Validation" and 2.2.13. Raises: INVALID_PARAMETER, NOT_SUPPORTED."""
+def check_parameters(wish: Wish, options: int) -> None:
+    """[MS-SMB2] 3.3.5.9, "Create Options Validation" and 2.2.13; not asked of a reconnect, whose other fields
+    mean nothing.
+
+    Raises: BAD_IMPERSONATION_LEVEL, INVALID_PARAMETER, NOT_SUPPORTED.
+    """
+    if wish.impersonation_level > IMPERSONATION_DELEGATE:
+        raise StatusError(Status.BAD_IMPERSONATION_LEVEL, f"impersonation level {wish.impersonation_level}")
+    if wish.disposition > FILE_MAXIMUM_DISPOSITION or wish.share_access & ~FILE_SHARE_VALID:
+        raise StatusError(
+            Status.INVALID_PARAMETER, f"disposition {wish.disposition}, share access {wish.share_access:#x}"
+        )
     if options & OPTIONS_INVALID:
         raise StatusError(Status.INVALID_PARAMETER, f"create options {options:#010x}")
     if options & OPTIONS_NOT_SUPPORTED:
