@@ -59,6 +59,14 @@ def target(request: pytest.FixtureRequest) -> Iterator[Target]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder of the test's own, in memory where there is room: pools flush often, and disks differ."""
+    folder = peers.tmpfs_folder("sofs-interop.")
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture(autouse=True)
 def no_traceback(request: pytest.FixtureRequest) -> Iterator[None]:
     """A test fails if our server logged a traceback during it, or answers no more after it."""

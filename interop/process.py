@@ -86,6 +86,7 @@ class Process:
             if not self.running():
                 raise DidNotStart(f"{self.argv[0]} ended with status {self.status}:\n{self.tail()}")
             if time.monotonic() > deadline:
+                self.stop()
                 raise DidNotStart(f"{self.argv[0]} was not ready after {timeout_s:.0f} s:\n{self.tail()}")
             time.sleep(0.05)
 

@@ -43,10 +43,13 @@ class Load:
     failure: BaseException | None = None
 
     def run(self, target: Target) -> None:
+        connection = log_on(target)
         try:
-            self._write(log_on(target), target.share)
+            self._write(connection, target.share)
         except Exception as error:      # the server was killed: any kind of failure of this client is right
             self.failure = error
+        finally:
+            connection.getSMBServer().get_socket().close()
 
     def _write(self, connection: Any, share: str) -> None:
         low = connection.getSMBServer()
@@ -113,6 +116,7 @@ def test_what_was_flushed_survives_kills_at_random_moments(tmp_path: Path) -> No
                 thread.start()
             time.sleep(1.0 + 2.0 * chance.random())
             target.process.signal(signal.SIGKILL)
+            target.process.wait(20)
             for thread in threads:
                 thread.join(60)
                 assert not thread.is_alive()
@@ -120,6 +124,7 @@ def test_what_was_flushed_survives_kills_at_random_moments(tmp_path: Path) -> No
             loads += running
             target = server.start_up(state, log)
             read = verify(target, loads)
+            assert target.stop() == 0
             done = subprocess.run(
                 [server.sofs(), "--state", state, "volume", "check", "demo"],
                 capture_output=True,
@@ -129,6 +134,7 @@ def test_what_was_flushed_survives_kills_at_random_moments(tmp_path: Path) -> No
                 check=False,
             )
             assert done.returncode == 0, done.stdout + done.stderr
+            target = server.start_up(state, log)
         assert read > KILLS
         assert target.stop() == 0
         assert "Traceback" not in target.process.text()
