@@ -33,7 +33,7 @@ from smbproto.smb2.lock import (
 )
 from smbproto.smb2.query_info import SMB2_0_INFO_FILE, QueryInfoRequest, QueryInfoResponse
 from smbproto.smb2.set_info import SetInfoRequest
-from smbproto.status import Status
+from smbproto.status import Status, StatusError
 
 __all__ = ["File"]
 
@@ -57,7 +57,11 @@ class File:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.close()
+        try:
+            await self.close()
+        except StatusError:
+            if error is None:  # else what went wrong first is what the caller should hear of
+                raise
 
     async def close(self) -> None:
         """Close it; again is no error."""

@@ -18,7 +18,7 @@ from smbproto.codec import RELATED_FILE_ID, FileId
 from smbproto.endpoint.window import credit_charge
 from smbproto.fscc.directory import decode_directory_untrusted
 from smbproto.smb2.close import CloseRequest
-from smbproto.smb2.create import CreateRequest, CreateResponse
+from smbproto.smb2.create import CreateRequest
 from smbproto.smb2.header import Command
 from smbproto.smb2.query_directory import QueryDirectoryRequest, QueryDirectoryResponse
 from smbproto.status import Status
@@ -34,19 +34,16 @@ async def scan(tree: Tree, path: str, pattern: str) -> AsyncGenerator[DirEntry, 
     """See `Tree.scandir`."""
     doing = f"listing {path!r}"
 
-    async def attempt(path: str) -> tuple[str, CreateResponse, tuple[int, memoryview]]:
-        create = CreateRequest(
-            desired_access=dtyp.FILE_LIST_DIRECTORY | dtyp.FILE_READ_ATTRIBUTES | dtyp.SYNCHRONIZE,
-            share_access=SHARE_ALL,
-            create_disposition=fscc.FILE_OPEN,
-            create_options=fscc.FILE_DIRECTORY_FILE,
-            name=wire_path(path),
-        )
-        first = (Command.QUERY_DIRECTORY, _request(RELATED_FILE_ID, pattern, INFO_BYTES))
-        opened, answers = await tree.chain(create, [first], doing, close=False)
-        return normalize(path), opened, answers[0]
-
-    directory, opened, (status, message) = await tree.follow(path, attempt)
+    create = CreateRequest(
+        desired_access=dtyp.FILE_LIST_DIRECTORY | dtyp.FILE_READ_ATTRIBUTES | dtyp.SYNCHRONIZE,
+        share_access=SHARE_ALL,
+        create_disposition=fscc.FILE_OPEN,
+        create_options=fscc.FILE_DIRECTORY_FILE,
+        name=wire_path(path),
+    )
+    first = (Command.QUERY_DIRECTORY, _request(RELATED_FILE_ID, pattern, INFO_BYTES))
+    opened, [(status, message)] = await tree.chain(create, [first], doing, close=False)
+    directory = normalize(path)
     try:
         while status == Status.SUCCESS:
             output = QueryDirectoryResponse.decode_untrusted(message).output

@@ -103,8 +103,18 @@ class Tree:
     ) -> tuple[CreateResponse, list[tuple[int, memoryview]]]:
         """CREATE, the steps on what it opened, CLOSE: one compound. Status and message of each step.
 
-        Raises: StatusError of the CREATE; the steps' statuses are the caller's to look at.
+        Symbolic links on the way are followed. Raises: StatusError of the CREATE; the steps' statuses are the
+        caller's to look at.
         """
+
+        async def attempt() -> tuple[CreateResponse, list[tuple[int, memoryview]]]:
+            return await self._chain(create, steps, doing, close=close)
+
+        return await self._follow(create, attempt)
+
+    async def _chain(
+        self, create: CreateRequest, steps: Sequence[Step], doing: str, *, close: bool
+    ) -> tuple[CreateResponse, list[tuple[int, memoryview]]]:
         parts: list[tuple[int, Message]] = [(Command.CREATE, create), *steps]
         if close:
             parts.append((Command.CLOSE, CloseRequest(file_id=RELATED_FILE_ID)))
@@ -148,14 +158,14 @@ class Tree:
         )
         return min(wanted, self.channel.negotiated.transact_max_bytes, paid)
 
-    async def follow(self, path: str, attempt: Callable[[str], Awaitable[T]]) -> T:
-        """`attempt(path)`, again wherever a symbolic link on the way leads. Raises: StatusError."""
+    async def _follow(self, create: CreateRequest, attempt: Callable[[], Awaitable[T]]) -> T:
+        """`attempt()`, again with the name in `create` changed wherever a link on the way leads."""
         for _ in range(SYMLINKS_MAX):
             try:
-                return await attempt(path)
+                return await attempt()
             except StoppedOnSymlink as stop:
-                path = resolve_symlink(path, stop)
-        raise StatusError(Status.STOPPED_ON_SYMLINK, f"more than {SYMLINKS_MAX} links on the way to {path!r}")
+                create.name = wire_path(resolve_symlink(create.name, stop))
+        raise StatusError(Status.STOPPED_ON_SYMLINK, f"{SYMLINKS_MAX} links on the way to {create.name!r}")
 
     async def disconnect(self) -> None:
         """Give the share up; its files are closed."""
@@ -176,19 +186,20 @@ class Tree:
         """CREATE with everything said in the words of the protocol."""
         from smbclient.file import File
 
-        async def attempt(path: str) -> File:
-            request = CreateRequest(
-                desired_access=access,
-                file_attributes=attributes,
-                share_access=share_access,
-                create_disposition=disposition,
-                create_options=options,
-                name=wire_path(path),
-            )
-            message = await self.call(Command.CREATE, request, f"opening {path!r}")
-            return File(self, normalize(path), CreateResponse.decode_untrusted(message))
+        request = CreateRequest(
+            desired_access=access,
+            file_attributes=attributes,
+            share_access=share_access,
+            create_disposition=disposition,
+            create_options=options,
+            name=wire_path(path),
+        )
 
-        return await self.follow(path, attempt)
+        async def attempt() -> memoryview:
+            return await self.call(Command.CREATE, request, f"opening {path!r}")
+
+        message = await self._follow(request, attempt)
+        return File(self, normalize(path), CreateResponse.decode_untrusted(message))
 
     async def open(self, path: str, mode: str = "rb", *, share_access: int = SHARE_ALL) -> File:
         """Open a file as Python's `open` does: r, w, a, x, with +; always bytes. Raises: ValueError."""
@@ -222,11 +233,8 @@ class Tree:
         if not follow_symlinks:
             return await self.lstat(path)
 
-        async def attempt(path: str) -> StatResult:
-            _, answers = await self.chain(_to_query(path), [_query_all()], f"asking for {path!r}")
-            return StatResult.of_all(_decode_all(answers[0], path))
-
-        return await self.follow(path, attempt)
+        _, answers = await self.chain(_to_query(path), [_query_all()], f"asking for {path!r}")
+        return StatResult.of_all(_decode_all(answers[0], path))
 
     async def lstat(self, path: str) -> StatResult:
         """Of a symbolic link itself, not of what it leads to."""
@@ -453,20 +461,17 @@ class Tree:
         await self._set(path, fscc.FILE_BASIC_INFORMATION, info.encode(), access, doing)
 
     async def _set(self, path: str, info_class: int, info: bytes, access: int, doing: str) -> None:
-        async def attempt(path: str) -> None:
-            create = CreateRequest(
-                desired_access=access | dtyp.SYNCHRONIZE,
-                share_access=SHARE_ALL,
-                create_disposition=fscc.FILE_OPEN,
-                name=wire_path(path),
-            )
-            request = SetInfoRequest(
-                info_type=SMB2_0_INFO_FILE, file_info_class=info_class, buffer=info, file_id=RELATED_FILE_ID
-            )
-            _, answers = await self.chain(create, [(Command.SET_INFO, request)], doing)
-            _check(answers[0], doing)
-
-        await self.follow(path, attempt)
+        create = CreateRequest(
+            desired_access=access | dtyp.SYNCHRONIZE,
+            share_access=SHARE_ALL,
+            create_disposition=fscc.FILE_OPEN,
+            name=wire_path(path),
+        )
+        request = SetInfoRequest(
+            info_type=SMB2_0_INFO_FILE, file_info_class=info_class, buffer=info, file_id=RELATED_FILE_ID
+        )
+        _, answers = await self.chain(create, [(Command.SET_INFO, request)], doing)
+        _check(answers[0], doing)
 
     # Extended attributes
 

@@ -39,9 +39,12 @@ from smbproto.endpoint.client_frames import Outgoing
 from smbproto.endpoint.client_negotiate import ClientConfig, Negotiated
 from smbproto.endpoint.client_session import ClientSession
 from smbproto.endpoint.stream import ByteStream
-from smbproto.errors import ProtocolViolation
+from smbproto.errors import ProtocolViolation, WireError
 from smbproto.security.ntlm import NtlmInitiator
 from smbproto.security.spnego import SpnegoInitiator
+from smbproto.smb2.close import CloseRequest
+from smbproto.smb2.create import CreateResponse
+from smbproto.smb2.header import Command
 from smbproto.smb2.oplock_break import LeaseBreakNotification, OplockBreakNotification
 from smbproto.status import Status, StatusError
 
@@ -53,9 +56,11 @@ BreakHandler = Callable[[OplockBreakNotification | LeaseBreakNotification], None
 class PendingReply:
     """See `smbclient.port.Reply`."""
 
-    __slots__ = ("_answer", "_connection", "_event", "_failure", "message_id")
+    __slots__ = ("_answer", "_connection", "_event", "_failure", "message_id", "opens_on")
 
-    def __init__(self, connection: Connection, message_id: int) -> None:
+    def __init__(self, connection: Connection, message_id: int, opens_on: tuple[int, bool] | None) -> None:
+        """`opens_on`: of a CREATE, the tree and whether it is sealed."""
+        self.opens_on = opens_on
         self._connection = connection
         self._answer: Answer | None = None
         self._failure: StatusError | None = None
@@ -77,7 +82,7 @@ class PendingReply:
 
     def abandon(self) -> None:
         if self._answer is None and self._failure is None:
-            self._connection.abandon(self.message_id)
+            self._connection.abandon(self)
 
     def resolve(self, answer: Answer | None, failure: StatusError | None = None) -> None:
         self._answer, self._failure = answer, failure
@@ -101,6 +106,7 @@ class Connection:
         self._endpoint = ClientEndpoint(config, entropy)
         self._on_break = on_break
         self._replies: dict[int, PendingReply] = {}
+        self._late_opens: dict[int, tuple[int, bool]] = {}
         self._credit_queue: deque[tuple[int, trio.Event]] = deque()
         self._unsent: deque[memoryview] = deque()
         self._unsent_event = trio.Event()
@@ -227,23 +233,36 @@ class Connection:
         message_id = self._endpoint.request(
             command, body, payload, session=self.session, tree_id=tree_id, sealed=sealed, charge=charge
         )
-        reply = self._replies[message_id] = PendingReply(self, message_id)
+        opens_on = (tree_id, sealed) if command == Command.CREATE else None
+        reply = self._replies[message_id] = PendingReply(self, message_id, opens_on)
         self._flush()
         return reply
 
     async def submit_related(self, requests: Sequence[Outgoing], *, sealed: bool) -> Sequence[PendingReply]:
         await self._credits(sum(request.charge for request in requests))
         ids = self._endpoint.compound(requests, session=self.session, sealed=sealed, related=True)
-        replies = [PendingReply(self, message_id) for message_id in ids]
+        replies = [PendingReply(self, message_id, None) for message_id in ids]
         self._replies.update(zip(ids, replies, strict=True))
         self._flush()
         return replies
 
-    def abandon(self, message_id: int) -> None:
-        """Cancel that request at the server; nobody waits for its answer."""
-        if self._replies.pop(message_id, None) is not None and self._failure is None:
-            self._endpoint.cancel(message_id)
+    def abandon(self, reply: PendingReply) -> None:
+        """Cancel that request at the server; nobody waits for its answer. What it opens all the same is
+        closed."""
+        if self._replies.pop(reply.message_id, None) is not None and self._failure is None:
+            if reply.opens_on is not None:
+                self._late_opens[reply.message_id] = reply.opens_on
+            self._endpoint.cancel(reply.message_id)
             self._flush()
+
+    def _close_late(self, answer: Answer) -> None:
+        """The server opened a file for somebody who has stopped waiting."""
+        tree_id, sealed = self._late_opens.pop(answer.message_id)
+        if answer.status == Status.SUCCESS and self._endpoint.credits:
+            request = CloseRequest(file_id=CreateResponse.decode_untrusted(answer.message).file_id)
+            self._endpoint.request(
+                Command.CLOSE, request.encode(), session=self.session, tree_id=tree_id, sealed=sealed
+            )
 
     async def _credits(self, charge: int) -> None:
         """Wait until `charge` credits are free for the caller, who must use them without awaiting before."""
@@ -314,7 +333,7 @@ class Connection:
                 self._serve_credit_queue()
         except OSError as error:
             self._fail(f"receiving failed: {error}")
-        except ProtocolViolation as error:
+        except (ProtocolViolation, WireError) as error:
             self._fail(f"the server broke the protocol: {error}")
             await self._stream.aclose()
 
@@ -323,6 +342,8 @@ class Connection:
             reply = self._replies.pop(event.message_id, None)
             if reply is not None:
                 reply.resolve(event)
+            elif event.message_id in self._late_opens:
+                self._close_late(event)
         elif isinstance(event, Pending):
             pass
         elif isinstance(event, BreakNotice):

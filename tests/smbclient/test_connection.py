@@ -91,6 +91,24 @@ def test_cancelled_waiting_cancels_at_the_server_and_the_connection_goes_on():
     assert server.log.count(Command.CANCEL) == 1
 
 
+def test_a_file_opened_for_somebody_who_is_gone_is_closed():
+    server, kept = ScriptedServer(), []
+    opening = server.handlers[Command.CREATE]
+    server.handlers[Command.CREATE] = lambda s, h, m: kept.append((h, m))
+    server.handlers[Command.CANCEL] = lambda s, h, m: opening(s, *kept[0])  # too late: it is open
+
+    async def work():
+        async with scripted_session(server) as session:
+            tree = await session.tree("share")
+            with trio.move_on_after(1):
+                await tree.open("file")
+            await trio.testing.wait_all_tasks_blocked()
+            assert session.channel._endpoint.outstanding == 0
+
+    run(work)
+    assert server.log[-3:] == [Command.CANCEL, Command.CLOSE, Command.LOGOFF]
+
+
 def test_a_connection_that_breaks_fails_all_that_wait():
     server = ScriptedServer()
     server.handlers[Command.ECHO] = lambda s, h, m: None

@@ -212,6 +212,35 @@ def test_the_server_copies(server):
     run(server, work)
 
 
+def test_symbolic_links_are_followed_wherever_they_stand_in_a_path(ours):
+    """[MS-SMB2] 2.2.2.2.1.1: the client goes on where the server's answer points. (smbd 4.17 has no such
+    links.)"""
+
+    async def work(tree):
+        await tree.makedirs("real/inner")
+        await tree.write_bytes("real/inner/file", b"data")
+        await tree.symlink("real", "link", directory=True)
+        await tree.symlink("../inner/file", "real/inner/again")
+        assert await tree.readlink("link") == "real"
+        assert (await tree.lstat("link")).is_symlink()
+        assert (await tree.stat("link")).is_dir()
+        assert await tree.read_bytes("link/inner/again") == b"data"
+        assert (await tree.lstat("link/inner/again")).is_symlink()
+        assert await tree.listdir("link/inner") == ["again", "file"]
+        assert [entry.is_symlink() async for entry in tree.scandir("")] == [True, False]
+        await tree.utime("link/inner/again", mtime_ns=1_000_000_000)
+        assert (await tree.stat("real/inner/file")).st_mtime_ns == 1_000_000_000
+        await tree.symlink("loop", "loop")
+        with pytest.raises(StatusError) as caught:
+            await tree.stat("loop")
+        assert caught.value.status == Status.STOPPED_ON_SYMLINK
+        await tree.remove("link/inner/again")
+        await tree.rmtree("real")
+        assert await tree.listdir() == ["link", "loop"]
+
+    run(ours, work)
+
+
 def test_extended_attributes_streams_and_attributes(server):
     async def work(tree):
         await tree.write_bytes("marked", b"x")
