@@ -26,7 +26,7 @@ def sofs(*words: str | Path, timeout_s: float = 60) -> subprocess.CompletedProce
 
 
 def complaint(done: subprocess.CompletedProcess[str], *words: str) -> None:
-    """The command failed with one clear line that holds `words`, and no traceback; warnings may precede it."""
+    """The command failed with one clear line that holds `words`, and no traceback, but maybe warnings."""
     said = (done.stderr + done.stdout).strip()
     assert done.returncode == 1, said
     assert "Traceback" not in said

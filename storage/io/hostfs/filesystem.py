@@ -210,8 +210,8 @@ class HostFileSystem(HostData):
             node.data.size_bytes = node.data.valid_bytes = status.st_size
 
     def lookup(self, directory: Node, name: str) -> Entry | None:
-        if name in (".", ".."):
-            return None
+        if name in ("", ".", "..") or "/" in name or "\0" in name:
+            return None     # no name of the host: a search pattern may be any string
         parent = private_of(directory)
         path = self._path(parent) + b"/" + to_host(name)
         status = self._stat(path)
