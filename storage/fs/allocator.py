@@ -42,7 +42,9 @@ def pack(states: bytes | bytearray) -> bytes:
 
 
 def unpack(bitmap: bytes) -> bytearray:
-    return bytearray(numpy.unpackbits(numpy.frombuffer(bitmap, dtype=numpy.uint8), bitorder="little").tobytes())
+    return bytearray(
+        numpy.unpackbits(numpy.frombuffer(bitmap, dtype=numpy.uint8), bitorder="little").tobytes()
+    )
 
 
 class Allocator:

@@ -4,7 +4,7 @@ Descriptors are stored once each and referred to by number; the numbers of recen
 rest is rare, and goes to SQLite at once, inside the open transaction.
 
 Sources: [MS-FSCC] 2.1.2 Reparse Point Data Structures; 2.4.16 FileFullEaInformation; 2.1.3
-FILE_OBJECTID_BUFFER Structure. """
+FILE_OBJECTID_BUFFER Structure."""
 
 from __future__ import annotations
 
@@ -79,10 +79,12 @@ class Attributes(Names):
         for found, stored in self._rows("select id, descriptor from securities where hash=?", (digest,)):
             if stored == descriptor:
                 self._know_descriptor(found, descriptor)
-                return found
+                return int(found)
         number = self._next_security
         self._next_security += 1
-        self._run("insert into securities(id, hash, descriptor) values(?,?,?)", [(number, digest, descriptor)])
+        self._run(
+            "insert into securities(id, hash, descriptor) values(?,?,?)", [(number, digest, descriptor)]
+        )
         self._know_descriptor(number, descriptor)
         return number
 

@@ -83,22 +83,26 @@ class CatalogFileSystem(Ranges):
         connection = schema.connect(vfs.name, layout)
         now = runtime.filetime()
         try:
-            schema.create_tables(connection, {
-                "volume_id": volume_id,
-                "label": label,
-                "serial": int.from_bytes(runtime.random_bytes(4), "little") or 1,
-                "created": now,
-                "next_id": 16,
-                "data_bytes": data.size_bytes,
-                "cluster_bytes": limits.CLUSTER_BYTES,
-            })
+            schema.create_tables(
+                connection,
+                {
+                    "volume_id": volume_id,
+                    "label": label,
+                    "serial": int.from_bytes(runtime.random_bytes(4), "little") or 1,
+                    "created": now,
+                    "next_id": 16,
+                    "data_bytes": data.size_bytes,
+                    "cluster_bytes": limits.CLUSTER_BYTES,
+                },
+            )
             connection.execute(
                 "insert into securities(id, hash, descriptor) values(1, ?, ?)",
                 (descriptor_hash(security), security),
             )
-            connection.execute(schema.PUT_NODE, (
-                ROOT_ID, ATTRIBUTE_DIRECTORY, now, now, now, now, 1, 0, 0, 1, 0, 0, b"", 0, 0, 0
-            ))
+            connection.execute(
+                schema.PUT_NODE,
+                (ROOT_ID, ATTRIBUTE_DIRECTORY, now, now, now, now, 1, 0, 0, 1, 0, 0, b"", 0, 0, 0),
+            )
             connection.execute("pragma wal_checkpoint(truncate)").fetchall()
         finally:
             connection.close()
@@ -175,7 +179,9 @@ class CatalogFileSystem(Ranges):
         allocator = self._allocator
         free = allocator.unused() << limits.CLUSTER_SHIFT
         space = self._data.usage()
-        thin = space.available_bytes + max(space.allocated_bytes - (allocator.used << limits.CLUSTER_SHIFT), 0)
+        thin = space.available_bytes + max(
+            space.allocated_bytes - (allocator.used << limits.CLUSTER_SHIFT), 0
+        )
         return VolumeUsage(
             allocator.clusters << limits.CLUSTER_SHIFT,
             min(free, thin) >> limits.CLUSTER_SHIFT << limits.CLUSTER_SHIFT,

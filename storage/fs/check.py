@@ -12,12 +12,13 @@ allocated sizes, flags. A name that leads nowhere is removed; a node without a n
 `found.<id>`. Anything else is only told.
 
 Nothing is written without `repair`. Files without a name that somebody held at a crash are no fault:
-mounting frees them. """
+mounting frees them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import apsw
 
@@ -60,7 +61,9 @@ class CheckReport:
             self.problems.append(text)
 
 
-async def check_catalog(metadata: Space, data: Space, runtime: Runtime, *, repair: bool = False) -> CheckReport:
+async def check_catalog(
+    metadata: Space, data: Space, runtime: Runtime, *, repair: bool = False
+) -> CheckReport:
     """Check the catalog of an unmounted volume. Raises: CatalogCorrupt if there is none that can be
     opened."""
     overlay = await load_overlay(metadata)
@@ -115,16 +118,20 @@ class _Checker:
         """(first cluster, count) of every run of every stream."""
         self._allocated: dict[int, int] = {}
 
+    def _query(self, sql: str) -> list[tuple[Any, ...]]:
+        rows: list[tuple[Any, ...]] = self._db.execute(sql).fetchall()
+        return rows
+
     def run(self) -> None:
-        for (line,) in self._db.execute("pragma integrity_check").fetchall():
+        for (line,) in self._query("pragma integrity_check"):
             if line != "ok":
                 self.report.problem(f"SQLite: {line}")
-        self.report.files, self.report.directories = (
-            self._db.execute(
-                f"select coalesce(sum(attributes & {ATTRIBUTE_DIRECTORY} = 0), 0), "
-                f"coalesce(sum(attributes & {ATTRIBUTE_DIRECTORY} != 0), 0) from nodes"
-            ).fetchall()[0]
-        )
+        self.report.files, self.report.directories = self._query(
+            f"select coalesce(sum(attributes & {ATTRIBUTE_DIRECTORY} = 0), 0), "
+            f"coalesce(sum(attributes & {ATTRIBUTE_DIRECTORY} != 0), 0) from nodes"
+        )[0]
+        self._db.execute("create temp table linked(child integer primary key, names integer, parent, fold)")
+        self._count_names()
         self._names()
         self._directories()
         self._owned()
@@ -133,9 +140,16 @@ class _Checker:
         self._shared()
         self._groups()
 
+    def _count_names(self) -> None:
+        """How many entries lead to each node, and one of them."""
+        self._db.execute("delete from linked")
+        self._db.execute(
+            "insert into linked select child, count(*), parent, fold from dirents group by child"
+        )
+
     def _each(self, text: str, sql: str) -> None:
         """A problem for each row; the columns fill the text."""
-        for row in self._db.execute(sql + f" limit {PROBLEMS_MAX}").fetchall():
+        for row in self._query(sql + f" limit {PROBLEMS_MAX}"):
             self.report.problem(text.format(*row))
 
     # names
@@ -151,8 +165,8 @@ class _Checker:
         )
         self._each(
             "node {0} has {1} links and {2} names",
-            "select id, links, (select count(*) from dirents where child = id) as names from nodes "
-            f"where links != names and id != {ROOT_ID}",
+            "select id, links, coalesce(names, 0) from nodes left join linked on child = id "
+            f"where links != coalesce(names, 0) and id != {ROOT_ID}",
         )
         self._each(
             "node {0} says it is {2!r} in directory {1}, which does not know it",
@@ -165,8 +179,9 @@ class _Checker:
         )
         self._each(
             "the other names of node {0} are not those that lead to it",
-            "select id from nodes where links > 1 and links != 1 + (select count(*) from hardlinks h join dirents d "
-            "on d.parent = h.parent and d.fold = h.fold and d.child = h.child where h.child = nodes.id)",
+            "select id from nodes where links > 1 and links != 1 + (select count(*) from hardlinks h "
+            "join dirents d on d.parent = h.parent and d.fold = h.fold and d.child = h.child "
+            "where h.child = nodes.id)",
         )
         for parent, fold, name in self._db.execute("select parent, fold, name from dirents"):
             text = schema.decode_name(name)
@@ -175,18 +190,20 @@ class _Checker:
 
     def _directories(self) -> None:
         above = dict(
-            self._db.execute(f"select id, parent from nodes where attributes & {ATTRIBUTE_DIRECTORY}").fetchall()
+            self._query(
+                f"select id, parent from nodes where attributes & {ATTRIBUTE_DIRECTORY}"
+            )
         )
         if ROOT_ID not in above:
             self.report.problem("the root directory is not there")
             return
-        safe: set[object] = {ROOT_ID, 0}
+        safe: set[int] = {ROOT_ID, 0}
         for directory in above:
-            path: list[object] = []
-            at: object = directory
+            path: list[int] = []
+            at = directory
             while at not in safe and at in above and len(path) <= len(above):
                 path.append(at)
-                at = above[at]  # type: ignore[index]
+                at = above[at]
             if at in safe:
                 safe.update(path)
             else:
@@ -223,8 +240,15 @@ class _Checker:
         for stream, first, count, cluster, state in self._db.execute(sql):
             if stream != at:
                 at, end = stream, 0
-            if count <= 0 or cluster < 0 or cluster + count > self._clusters or state not in (DATA, UNWRITTEN):
-                self.report.problem(f"stream {stream} has an impossible run: {first}+{count} at {cluster}, {state}")
+            if (
+                count <= 0
+                or cluster < 0
+                or cluster + count > self._clusters
+                or state not in (DATA, UNWRITTEN)
+            ):
+                self.report.problem(
+                    f"stream {stream} has an impossible run: {first}+{count} at {cluster}, {state}"
+                )
                 continue
             if first < end:
                 self.report.problem(f"stream {stream} has two runs at its cluster {first}")
@@ -243,7 +267,9 @@ class _Checker:
                     self.report.problem(f"stream {stream} has {valid} valid bytes and a size of {size}")
                 if allocated != self._allocated.get(stream, 0) << CLUSTER_SHIFT:
                     held = self._allocated.get(stream, 0) << CLUSTER_SHIFT
-                    self.report.problem(f"stream {stream} says {allocated} bytes are allocated; its runs have {held}")
+                    self.report.problem(
+                        f"stream {stream} says {allocated} bytes are allocated; its runs have {held}"
+                    )
         for stream in self._allocated:
             if stream not in known:
                 self.report.problem(f"runs belong to stream {stream}, which is not there")
@@ -255,7 +281,9 @@ class _Checker:
         )
 
     def _shared(self) -> None:
-        stored = joined(iter(self._db.execute("select first, count, refs from shared order by first").fetchall()))
+        stored = joined(
+            iter(self._query("select first, count, refs from shared order by first"))
+        )
         real = joined((f, n, r) for f, n, r in sweep(self._runs) if r > 1)
         if stored == real:
             return
@@ -285,43 +313,68 @@ class _Checker:
             if size <= 0 or (bitmap is None and used not in (0, size)):
                 self.report.problem(f"allocation group {group} with {used} clusters in use has no bitmap")
                 continue
-            states = bytearray(b"\x01" * used + bytes(size - used)) if bitmap is None else unpack(bitmap)[:size]
+            states = (
+                bytearray(b"\x01" * used + bytes(size - used)) if bitmap is None else unpack(bitmap)[:size]
+            )
             real = expected.pop(group, None) or bytearray(size)
             if states.count(1) != used:
-                self.report.problem(f"allocation group {group} says {used} clusters are in use, its bitmap {states.count(1)}")
+                self.report.problem(
+                    f"allocation group {group} says {used} clusters are in use, its bitmap {states.count(1)}"
+                )
             lost = sum(a > b for a, b in zip(states, real, strict=True)) if states != real else 0
             double = sum(a < b for a, b in zip(states, real, strict=True)) if states != real else 0
             if lost:
-                self.report.problem(f"allocation group {group}: {lost} clusters are marked used and belong to nothing")
+                self.report.problem(
+                    f"allocation group {group}: {lost} clusters are marked used and belong to nothing"
+                )
             if double:
-                self.report.problem(f"allocation group {group}: {double} clusters are marked free and belong to a stream")
+                self.report.problem(
+                    f"allocation group {group}: {double} clusters are marked free and belong to a stream"
+                )
         for group, states in expected.items():
-            self.report.problem(f"allocation group {group}: {states.count(1)} clusters are in use, the group is not there")
+            self.report.problem(
+                f"allocation group {group}: {states.count(1)} clusters are in use, the group is not there"
+            )
 
     # repair
     def repair(self) -> None:
         """Rebuild what is derived, inside the caller's transaction."""
         run, done = self._db.execute, self.report.repaired.append
         run("delete from dirents where child not in (select id from nodes)")
-        run(f"update nodes set parent = 0, fold = x'' where id != {ROOT_ID} and not exists (select 1 from dirents d "
-            "where d.parent = nodes.parent and d.fold = nodes.fold and d.child = nodes.id)")
-        lost = run("select id from nodes where links > 0 and id not in (select child from dirents) "
-                   f"and id != {ROOT_ID}").fetchall()
-        for (node,) in lost:
+        self._count_names()
+        lost = (
+            "select id from nodes where links > 0 and id not in (select child from linked) "
+            f"and id != {ROOT_ID}"
+        )
+        for (node,) in self._query(lost):
             name = f"found.{node}"
             run(schema.PUT_NAME, (ROOT_ID, name.upper().encode(), name.encode(), node))
             done(f"node {node} is {name} in the root directory now")
+        self._count_names()
+        run(
+            f"update nodes set parent = 0, fold = x'' where id != {ROOT_ID} and not exists "
+            "(select 1 from dirents d where d.parent = nodes.parent and d.fold = nodes.fold "
+            "and d.child = nodes.id)"
+        )
+        run(
+            "update nodes set (parent, fold) = (select l.parent, l.fold from linked l where l.child = id) "
+            "where parent = 0 and id in (select child from linked)"
+        )
         run("delete from hardlinks")
-        run("update nodes set (parent, fold) = (select d.parent, d.fold from dirents d where d.child = nodes.id limit 1) "
-            "where parent = 0 and id in (select child from dirents)")
-        run("insert into hardlinks(child, parent, fold) select d.child, d.parent, d.fold from dirents d join nodes n "
-            "on n.id = d.child where n.parent != d.parent or n.fold != d.fold")
-        run(f"update nodes set links = (select count(*) from dirents where child = nodes.id) where id != {ROOT_ID}")
+        run(
+            "insert into hardlinks(child, parent, fold) select d.child, d.parent, d.fold from dirents d "
+            "join nodes n on n.id = d.child where n.parent != d.parent or n.fold != d.fold"
+        )
+        run(
+            "update nodes set links = coalesce((select names from linked where child = id), 0) "
+            f"where id != {ROOT_ID}"
+        )
         for table, bit in (("eas", HAS_EAS), ("reparse", HAS_REPARSE), ("object_ids", HAS_OBJECT_ID),
                            ("streams", HAS_STREAMS)):  # fmt: skip
             run(f"delete from {table} where node not in (select id from nodes)")
             run(f"update nodes set has = (has & ~{bit}) | (id in (select node from {table})) * {bit}")
-        run(f"update nodes set has = (has & ~{HAS_HARDLINKS}) | (id in (select child from hardlinks)) * {HAS_HARDLINKS}")
+        in_hardlinks = f"(id in (select child from hardlinks)) * {HAS_HARDLINKS}"
+        run(f"update nodes set has = (has & ~{HAS_HARDLINKS}) | {in_hardlinks}")
         done("names, links and flags are rebuilt")
         self._repair_clusters()
 
@@ -329,9 +382,11 @@ class _Checker:
         run = self._db.execute
         run("delete from extents where stream not in (select id from nodes union all select id from streams)")
         for table in ("nodes", "streams"):
-            run(f"update {table} set allocated = coalesce((select sum(count) from extents where stream = id), 0) "
-                f"<< {CLUSTER_SHIFT}")
-        self._runs = run("select cluster, count from extents").fetchall()
+            run(
+                f"update {table} set allocated = coalesce("
+                f"(select sum(count) from extents where stream = id), 0) << {CLUSTER_SHIFT}"
+            )
+        self._runs = [(first, count) for first, count in self._query("select cluster, count from extents")]
         run("delete from shared")
         self._db.executemany(
             "insert into shared(first, count, refs) values(?,?,?)",

@@ -9,7 +9,7 @@ and a finished drain, reach.
 
 Between two changes the tables are always consistent, so a commit may fall anywhere between two calls of the
 port, never inside one. Nodes nobody holds are only forgotten by `forget`, which background tasks call, so a
-Node stays the only one of its id through any stretch of code that does not await. """
+Node stays the only one of its id through any stretch of code that does not await."""
 
 from __future__ import annotations
 
@@ -214,7 +214,8 @@ class Core:
         if self._dirty_nodes:
             self._write_nodes()
         self._run(
-            "insert or replace into groups(id, used, bitmap) values(?,?,?)", list(self._allocator.take_dirty())
+            "insert or replace into groups(id, used, bitmap) values(?,?,?)",
+            list(self._allocator.take_dirty()),
         )
         if self._shared.touched:
             self._write_shared()
@@ -232,11 +233,26 @@ class Core:
             size, valid, allocated = (
                 (0, 0, 0) if data is None else (data.size_bytes, data.valid_bytes, data.allocated_bytes)
             )
-            rows.append((
-                node.id, node.attributes, node.created, node.accessed, node.written, node.changed_time, node.links,
-                node.reparse_tag, node.ea_bytes, state.security, state.has, state.parent, encode(state.fold),
-                size, valid, allocated,
-            ))
+            rows.append(
+                (
+                    node.id,
+                    node.attributes,
+                    node.created,
+                    node.accessed,
+                    node.written,
+                    node.changed_time,
+                    node.links,
+                    node.reparse_tag,
+                    node.ea_bytes,
+                    state.security,
+                    state.has,
+                    state.parent,
+                    encode(state.fold),
+                    size,
+                    valid,
+                    allocated,
+                )
+            )
         try:
             self._run(schema.PUT_NODE, rows)
         except OverflowError:
@@ -254,10 +270,17 @@ class Core:
         drops: list[tuple[object, ...]] = []
         for stream_id, stream in self._dirty_streams.items():
             if stream.name:
-                named.append((
-                    stream_id, stream.node.id, encode(self.fold(stream.name)), encode(stream.name),
-                    stream.size_bytes, stream.valid_bytes, stream.allocated_bytes,
-                ))
+                named.append(
+                    (
+                        stream_id,
+                        stream.node.id,
+                        encode(self.fold(stream.name)),
+                        encode(stream.name),
+                        stream.size_bytes,
+                        stream.valid_bytes,
+                        stream.allocated_bytes,
+                    )
+                )
             state: StreamState = stream.private  # type: ignore[assignment]
             extents = state.extents
             if extents is None or not extents.touched:
@@ -280,7 +303,9 @@ class Core:
         self._run("delete from streams where id=?", streams)
         self._run("delete from nodes where id=?", [(node,) for node in self._dead_nodes])
         for bit, table in (
-            (HAS_EAS, "eas"), (HAS_REPARSE, "reparse"), (HAS_OBJECT_ID, "object_ids"),
+            (HAS_EAS, "eas"),
+            (HAS_REPARSE, "reparse"),
+            (HAS_OBJECT_ID, "object_ids"),
         ):
             rows: list[tuple[object, ...]] = [(node,) for node, has in self._dead_nodes.items() if has & bit]
             self._run(f"delete from {table} where node=?", rows)
@@ -328,6 +353,8 @@ class Core:
         else:
             node.data = Stream(node, "", size, valid, allocated)
         self._nodes[node.id] = node
+        if len(self._nodes) > limits.NODES_MAX and not self._armed:
+            self._arm()  # Its timer forgets what is too much.
         return node
 
     def _purge(self, node: Node, state: NodeState) -> None:

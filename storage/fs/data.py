@@ -135,7 +135,8 @@ class Data(Streams):
         done = False
         try:
             done = all(self._data.read_now(SpaceOffset(where), into) for where, into in plan.reads) and all(
-                self._data.write_now(SpaceOffset(where), buffers, fresh) for where, buffers, fresh in plan.writes
+                self._data.write_now(SpaceOffset(where), buffers, fresh)
+                for where, buffers, fresh in plan.writes
             )
         except PoolFull as error:
             raise VolumeFull(f"the pool has no room for {end - offset} bytes at {offset}: {error}") from error
@@ -244,7 +245,9 @@ class Data(Streams):
                     if valid >> CLUSTER_SHIFT == offset >> CLUSTER_SHIFT:
                         begin, lead = valid, offset - valid
                     else:
-                        self._plan_range(plan, stream, valid, (valid | CLUSTER_MASK) + 1 - valid, _ZERO_CLUSTER[:0])
+                        self._plan_range(
+                            plan, stream, valid, (valid | CLUSTER_MASK) + 1 - valid, _ZERO_CLUSTER[:0]
+                        )
                 if not stream.node.attributes & ATTRIBUTE_SPARSE:
                     self._plan_gap(plan, stream, clusters_for(stream.size_bytes), offset >> CLUSTER_SHIFT)
             self._plan_range(plan, stream, begin, lead, data)

@@ -20,6 +20,8 @@ from __future__ import annotations
 
 from collections import deque
 
+import apsw
+
 from storage.errors import StorageError
 from storage.fs import limits
 from storage.fs.allocator import PENDING
@@ -237,15 +239,17 @@ class Drain(Core):
         try:
             await self.sync()
             while self._draining:
-                    await self._round.wait()
+                await self._round.wait()
             while self._releasing:
                 await self._released.wait()
             self._db.execute("pragma wal_checkpoint(truncate)").fetchall()
             self._changes += 1
             await self.sync()
+        except apsw.Error as error:
+            self._broken(error)
         finally:
             self._closed = True
-            self._db.close()
+            self._db.close(True)
             self._vfs.unregister()
         await self._finish_queue()
 

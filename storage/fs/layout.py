@@ -42,8 +42,15 @@ class Layout:
 
     def encode(self) -> bytes:
         body = _HEADER.pack(
-            MAGIC, VERSION, PAGE_BYTES, self.database_at, self.database_bytes, self.wal_at, self.wal_bytes,
-            self.volume_id, 0,
+            MAGIC,
+            VERSION,
+            PAGE_BYTES,
+            self.database_at,
+            self.database_bytes,
+            self.wal_at,
+            self.wal_bytes,
+            self.volume_id,
+            0,
         )[:-4]
         return (body + struct.pack("<I", crc32c(body))).ljust(PAGE_BYTES, b"\0")
 
@@ -51,7 +58,9 @@ class Layout:
 def plan_layout(size_bytes: int, volume_id: bytes) -> Layout:
     """The layout of a new catalog in a metadata space of this size."""
     if size_bytes < METADATA_BYTES_MIN:
-        raise ValueError(f"a metadata space of {size_bytes} bytes is too small: {METADATA_BYTES_MIN} at least")
+        raise ValueError(
+            f"a metadata space of {size_bytes} bytes is too small: {METADATA_BYTES_MIN} at least"
+        )
     size = size_bytes // PAGE_BYTES * PAGE_BYTES
     wal = min(max(size // 4, WAL_BYTES_MIN), WAL_BYTES_MAX) // PAGE_BYTES * PAGE_BYTES
     return Layout(_DATABASE_AT, size - wal - _DATABASE_AT, size - wal, wal, volume_id)
@@ -66,11 +75,17 @@ def decode_layout(block: bytes | bytearray | memoryview, size_bytes: int) -> Lay
     if crc32c(bytes(block[: _HEADER.size - 4])) != checksum:
         raise CatalogCorrupt("the header of the catalog fails its checksum")
     if version != VERSION or page != PAGE_BYTES:
-        raise CatalogCorrupt(f"catalog version {version} with pages of {page} bytes; this is version {VERSION}")
+        raise CatalogCorrupt(
+            f"catalog version {version} with pages of {page} bytes; this is version {VERSION}"
+        )
     layout = Layout(database_at, database_bytes, wal_at, wal_bytes, volume_id)
-    in_order = PAGE_BYTES <= database_at < database_at + database_bytes <= wal_at < wal_at + wal_bytes <= size_bytes
+    in_order = (
+        PAGE_BYTES <= database_at < database_at + database_bytes <= wal_at < wal_at + wal_bytes <= size_bytes
+    )
     if not in_order or any(value % PAGE_BYTES for value in (database_at, database_bytes, wal_at, wal_bytes)):
-        raise CatalogCorrupt(f"the header of the catalog does not fit a space of {size_bytes} bytes: {layout}")
+        raise CatalogCorrupt(
+            f"the header of the catalog does not fit a space of {size_bytes} bytes: {layout}"
+        )
     return layout
 
 

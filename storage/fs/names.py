@@ -69,7 +69,9 @@ class Names(Drain):
     def _child(self, directory: Node, found: tuple[str, int]) -> Node:
         node = self._nodes.get(found[1]) or self._load(found[1])
         if node is None:
-            raise CatalogCorrupt(f"entry {found[0]!r} of directory {directory.id} leads to node {found[1]}, which is not there")
+            raise CatalogCorrupt(
+                f"entry {found[0]!r} of directory {directory.id} leads to node {found[1]}, which is not there"
+            )
         return node
 
     def _find(self, directory: Node, state: NodeState, fold: str) -> tuple[str, int] | None:
@@ -81,7 +83,8 @@ class Names(Drain):
         if state.misses == limits.MISSES_BEFORE_LOAD and self._load_names(directory, state):
             return state.names.get(fold)
         rows = self._rows(
-            "select name, child from dirents where parent=? and fold=?", (directory.id, schema.encode_name(fold))
+            "select name, child from dirents where parent=? and fold=?",
+            (directory.id, schema.encode_name(fold)),
         )
         if not rows:
             return None
@@ -158,7 +161,9 @@ class Names(Drain):
             parent = self.node(NodeId(parent_id))
             entry = self.lookup(parent, fold) if parent is not None else None
             if parent is None or entry is None:
-                raise CatalogCorrupt(f"node {node.id} says it is {fold!r} in directory {parent_id}, which does not know it")
+                raise CatalogCorrupt(
+                    f"node {node.id} says it is {fold!r} in directory {parent_id}, which does not know it"
+                )
             found.append((parent, entry.name))
         return found
 
@@ -266,7 +271,9 @@ class Names(Drain):
             return
         self._more_names(node, state).add((parent, fold))
         state.has |= HAS_HARDLINKS
-        self._run("insert or replace into hardlinks values(?,?,?)", [(node.id, parent, schema.encode_name(fold))])
+        self._run(
+            "insert or replace into hardlinks values(?,?,?)", [(node.id, parent, schema.encode_name(fold))]
+        )
 
     def _lose_name(self, node: Node, state: NodeState, parent: int, fold: str) -> None:
         more = self._more_names(node, state)

@@ -1,7 +1,7 @@
 """Ranges of streams: zero, trim, valid data length, clone.
 
 Source: [MS-FSA] 2.1.5.10.37 FSCTL_SET_ZERO_DATA; 2.1.5.10.4 FSCTL_DUPLICATE_EXTENTS_TO_FILE;
-storage/fs/port.py. """
+storage/fs/port.py."""
 
 from __future__ import annotations
 
@@ -94,7 +94,12 @@ class Ranges(Data):
 
     # clone ----------------------------------------------------------------------------------------
     async def clone(
-        self, source: Stream, source_offset: FileOffset, target: Stream, target_offset: FileOffset, length: int
+        self,
+        source: Stream,
+        source_offset: FileOffset,
+        target: Stream,
+        target_offset: FileOffset,
+        length: int,
     ) -> bool:
         source_end, target_end = source_offset + length, target_offset + length
         if (source_offset | target_offset) & CLUSTER_MASK or source_end > source.size_bytes:
@@ -115,7 +120,9 @@ class Ranges(Data):
             for stream in taken:
                 self._let_go(stream)
 
-    async def _clone(self, source: Stream, source_offset: int, target: Stream, target_offset: int, length: int) -> bool:
+    async def _clone(
+        self, source: Stream, source_offset: int, target: Stream, target_offset: int, length: int
+    ) -> bool:
         own, other = self._stream_state(source), self._stream_state(target)
         source_end, target_end = source_offset + length, target_offset + length
         if own.gone() or other.gone() or source_end > source.size_bytes:

@@ -2,7 +2,7 @@
 
 Format, versions and invariants: docs/formats/catalog.md. Names and folds are UTF-8 blobs (lone surrogates
 pass), so their order is that of code points. Times are FILETIME. Clusters are numbers of
-`limits.CLUSTER_BYTES` in the data space. """
+`limits.CLUSTER_BYTES` in the data space."""
 
 from __future__ import annotations
 
@@ -83,6 +83,8 @@ def decode_name(blob: bytes) -> str:
 def connect(vfs: str, layout: Layout) -> apsw.Connection:
     """A connection with the pragmas that the design rests on."""
     connection = apsw.Connection(DATABASE, vfs=vfs)
+    # Closing (also by the garbage collector) touches no file; who wants a checkpoint asks for it.
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     checkpoint = min(CHECKPOINT_PAGES, layout.wal_bytes // PAGE_BYTES // 4)
     for pragma in (
         "locking_mode=exclusive",
@@ -117,7 +119,8 @@ def read_meta(connection: apsw.Connection, layout: Layout) -> dict[str, Any]:
         raise CatalogCorrupt(f"the database is not a catalog: application id {application:#x}")
     if version != USER_VERSION:
         raise CatalogCorrupt(f"the catalog has version {version}; this program reads version {USER_VERSION}")
-    meta = dict(connection.execute("select key, value from meta").fetchall())
+    rows: list[tuple[Any, ...]] = connection.execute("select key, value from meta").fetchall()
+    meta = {str(key): value for key, value in rows}
     if meta.get("volume_id") != layout.volume_id:
         raise CatalogCorrupt("the database and the header of the metadata space are of different volumes")
     return meta

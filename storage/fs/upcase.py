@@ -6,7 +6,7 @@ mapping leaves their own script for ASCII or Greek by compatibility (dotless i, 
 prosgegrammeni, combining ypogegrammeni) are not mapped, so that no other letter is ever equal to an ASCII
 one.
 Source: [MS-FSA] 2.1.1.1 Per Volume (the upcase table); Unicode Standard, UnicodeData field
-Simple_Uppercase_Mapping. """
+Simple_Uppercase_Mapping."""
 
 from __future__ import annotations
 

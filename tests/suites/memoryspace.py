@@ -2,7 +2,7 @@
 
 After `power_cut(rng)` each 512-byte sector written since the last flush reads as any version it had since
 then; one written `fresh` may read as anything. `writes_left` lets the power fail at a chosen write or
-flush. `slow(rng)` makes some calls of `*_now` say "not now", and the awaiting ones let other tasks run. """
+flush. `slow(rng)` makes some calls of `*_now` say "not now", and the awaiting ones let other tasks run."""
 
 import random
 from collections.abc import Sequence
@@ -146,7 +146,9 @@ class MemorySpace:
         if self.available_bytes is not None:
             self.available_bytes += len(whole) << 16
 
-    def power_cut(self, rng: random.Random, runtime: Runtime | None = None, power: Power | None = None) -> "MemorySpace":
+    def power_cut(
+        self, rng: random.Random, runtime: Runtime | None = None, power: Power | None = None
+    ) -> "MemorySpace":
         """The space as it is found when the power is back."""
         found = MemorySpace(self.size_bytes, runtime, power)
         found._bytes[:] = self._bytes

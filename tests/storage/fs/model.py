@@ -3,7 +3,7 @@
 After each operation the model is photographed. What is found after a crash must be, names and attributes,
 one of the photographs not older than the last flush; and each byte one that this file had at that place in
 one of them (writes since the flush may be there in part, sector by sector). Each write writes a byte value
-of its own, so bytes of another file show. """
+of its own, so bytes of another file show."""
 
 from __future__ import annotations
 
@@ -47,13 +47,21 @@ def real_shape(fs: CatalogFileSystem, page: int = 3) -> Shape:
                 node = entry.node
                 here = f"{path}/{entry.name}"
                 out[here] = (
-                    node.id, node.attributes, node.links, node.created, node.ea_bytes, node.reparse_tag,
-                    fs.security(node), tuple(fs.eas(node)), fs.reparse(node),
+                    node.id,
+                    node.attributes,
+                    node.links,
+                    node.created,
+                    node.ea_bytes,
+                    node.reparse_tag,
+                    fs.security(node),
+                    tuple(fs.eas(node)),
+                    fs.reparse(node),
                     tuple((stream.name, stream.size_bytes) for stream in fs.streams(node)),
                 )
                 if node.data is None:
                     walk(node, here)
             after = batch[-1].name
+
     walk(fs.root(), "")
     return out
 
@@ -92,8 +100,12 @@ class Script:
         return out
 
     def files(self) -> list[ModelNode]:
-        found = {id(child): child for directory in self.directories()
-                 for _, child in (directory.children or {}).values() if child.children is None}
+        found = {
+            id(child): child
+            for directory in self.directories()
+            for _, child in (directory.children or {}).values()
+            if child.children is None
+        }
         found |= {id(child): child for child in self.held if child.children is None}
         return list(found.values())
 
@@ -105,13 +117,24 @@ class Script:
             for fold in sorted(directory.children):
                 name, child = directory.children[fold]
                 node = child.node
-                streams = tuple((child.streams[key][0], len(child.streams[key][1])) for key in sorted(child.streams))
+                streams = tuple(
+                    (child.streams[key][0], len(child.streams[key][1])) for key in sorted(child.streams)
+                )
                 out[f"{path}/{name}"] = (
-                    node.id, node.attributes, child.links, node.created, node.ea_bytes, node.reparse_tag,
-                    child.security, tuple(child.eas), child.reparse, streams,
+                    node.id,
+                    node.attributes,
+                    child.links,
+                    node.created,
+                    node.ea_bytes,
+                    node.reparse_tag,
+                    child.security,
+                    tuple(child.eas),
+                    child.reparse,
+                    streams,
                 )
                 if child.children is not None:
                     walk(child, f"{path}/{name}")
+
         walk(self.root, "")
         return out
 
@@ -123,10 +146,27 @@ class Script:
 
     # operations
     async def step(self) -> None:
-        what = self.rng.choice((
-            self.make, self.make, self.unlink, self.rename, self.link, self.write, self.write, self.write, self.write,
-            self.resize, self.zero, self.attributes, self.named_stream, self.hold, self.drop, self.clone, self.pause,
-        ))
+        what = self.rng.choice(
+            (
+                self.make,
+                self.make,
+                self.unlink,
+                self.rename,
+                self.link,
+                self.write,
+                self.write,
+                self.write,
+                self.write,
+                self.resize,
+                self.zero,
+                self.attributes,
+                self.named_stream,
+                self.hold,
+                self.drop,
+                self.clone,
+                self.pause,
+            )
+        )
         try:
             await what()
         except VolumeFull:
@@ -151,8 +191,11 @@ class Script:
         parent.children[fold] = (name, ModelNode(node, is_directory, security))
 
     def entry(self) -> tuple[ModelNode, str, str, ModelNode] | None:
-        found = [(directory, fold, name, child) for directory in self.directories()
-                 for fold, (name, child) in (directory.children or {}).items()]
+        found = [
+            (directory, fold, name, child)
+            for directory in self.directories()
+            for fold, (name, child) in (directory.children or {}).items()
+        ]
         return self.rng.choice(found) if found else None
 
     async def unlink(self) -> None:
@@ -181,7 +224,11 @@ class Script:
         assert target.children is not None and directory.children is not None
         existing = target.children.get(to_fold)
         is_same = target is directory and to_fold == fold
-        if existing is not None and not is_same and (existing[1].children is not None or existing[1] is child):
+        if (
+            existing is not None
+            and not is_same
+            and (existing[1].children is not None or existing[1] is child)
+        ):
             return
         if child.children is not None and self.below(child, target):
             return
@@ -193,7 +240,9 @@ class Script:
 
     def below(self, directory: ModelNode, other: ModelNode) -> bool:
         return directory is other or any(
-            self.below(child, other) for _, child in (directory.children or {}).values() if child.children is not None
+            self.below(child, other)
+            for _, child in (directory.children or {}).values()
+            if child.children is not None
         )
 
     async def link(self) -> None:
@@ -223,7 +272,9 @@ class Script:
         if found is None:
             return
         _, stream, data = found
-        offset = self.rng.choice((0, len(data), self.rng.randrange(STREAM_MAX), self.rng.randrange(len(data) + 1)))
+        offset = self.rng.choice(
+            (0, len(data), self.rng.randrange(STREAM_MAX), self.rng.randrange(len(data) + 1))
+        )
         length = min(self.rng.choice(SIZES), STREAM_MAX - offset)
         if length <= 0:
             return
@@ -303,7 +354,10 @@ class Script:
             node.created = len(self.photographs)
             self.fs.changed(node)
         elif kind == 1:
-            child.eas = [ExtendedAttribute(b"N%d" % i, self.rng.randbytes(i * 50)) for i in range(self.rng.randrange(4))]
+            child.eas = [
+                ExtendedAttribute(b"N%d" % i, self.rng.randbytes(i * 50))
+                for i in range(self.rng.randrange(4))
+            ]
             self.fs.set_eas(node, child.eas)
         elif kind == 2:
             tag = self.rng.choice((0, 0xA000000C))
@@ -405,7 +459,8 @@ async def check_recovered(script: Script, fs: CatalogFileSystem) -> None:
     found = real_shape(fs)
     window = script.photographs[script.flushed - 1 if script.flushed else 0 :]
     assert any(found == shape for shape, _ in window), (
-        f"none of the {len(window)} states since the flush: {found}\nlast: {window[-1][0]}\nfirst: {window[0][0]}"
+        f"none of the {len(window)} states since the flush: {found}\n"
+        f"last: {window[-1][0]}\nfirst: {window[0][0]}"
     )
     done: set[int] = set()
 
@@ -434,4 +489,3 @@ async def check_recovered(script: Script, fs: CatalogFileSystem) -> None:
                 assert value in allowed, (stream.node.id, stream.name, index, value, sorted(allowed))
 
     await walk(fs.root())
-

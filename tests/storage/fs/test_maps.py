@@ -42,7 +42,9 @@ def test_runs_hold_what_a_dict_of_clusters_holds(steps):
             model.update({first + i: (space + i, state) for i in range(length)})
         else:
             gone = extents.remove(first, first + length)
-        assert {run.first + i: (run.space + i, run.state) for run in gone for i in range(run.length)} == before
+        assert {
+            run.first + i: (run.space + i, run.state) for run in gone for i in range(run.length)
+        } == before
         assert as_model(extents) == model
         assert extents.allocated == len(model)
         runs = list(extents)
@@ -86,7 +88,9 @@ def test_shared_clusters_count_like_a_dict(steps):
             assert freed == {i for i in range(first, first + count) if model[i] == 1}
             for i in range(first, first + count):
                 model[i] = max(model[i] - 1, 1)
-        assert {f + i: r for f, n, r in shared.runs() for i in range(n)} == {i: r for i, r in model.items() if r > 1}
+        assert {f + i: r for f, n, r in shared.runs() for i in range(n)} == {
+            i: r for i, r in model.items() if r > 1
+        }
         for start in shared.touched:
             run = shared.starting_at(start)
             if run is None:
@@ -170,7 +174,9 @@ def test_the_allocator_agrees_with_a_dict_of_states(seed):
         assert allocator.free() == counts(model, FREE)
     for group, used, bitmap in allocator.take_dirty():
         stored[group] = (used, bitmap)
-    again = Allocator(size, [(group, used) for group, (used, _) in stored.items()], lambda group: stored[group][1])
+    again = Allocator(
+        size, [(group, used) for group, (used, _) in stored.items()], lambda group: stored[group][1]
+    )
     for i in range(size):
         assert (again.state(i) == USED) == (model[i] == USED)
     assert again.used == allocator.used
