@@ -25,6 +25,7 @@ from smbclient.session import Session
 from smbclient.stat import DirEntry, StatResult, VolumeStat
 from smbclient.tree import Tree
 from smbclient.watch import Change
+from smbproto.errors import WireError
 from smbproto.fscc.file_info import Stream
 from smbproto.status import Status, StatusError
 
@@ -76,6 +77,9 @@ class _Thread:
             return trio.from_thread.run(work, *args, trio_token=self._token)
         except StatusError as error:
             raise os_error_of(error, path) from error
+        except WireError as error:
+            broken = StatusError(Status.UNEXPECTED_NETWORK_ERROR, f"the server's answer is broken: {error}")
+            raise os_error_of(broken, path) from error
         except trio.RunFinishedError:
             lost = StatusError(Status.CONNECTION_DISCONNECTED, "the session's thread has ended")
             raise os_error_of(lost, path) from lost

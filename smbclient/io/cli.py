@@ -39,6 +39,7 @@ from smbclient.names import Location, join
 from smbclient.stat import DirEntry, StatResult
 from smbclient.tree import Tree
 from smbproto.endpoint.client_negotiate import ALL_DIALECTS
+from smbproto.errors import WireError
 from smbproto.io.tcp import PORT
 from smbproto.status import Status, StatusError
 
@@ -89,6 +90,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         trio.run(_run, options)
+    except WireError as error:
+        _say(f"smbclient: the server's answer is broken: {error}")
+        return 1
     except (StatusError, CredentialsError, ValueError) as error:
         _say(f"smbclient: {error}")
         return 1
