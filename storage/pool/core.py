@@ -12,7 +12,10 @@ The reasons why a power cut at any moment loses nothing flushed:
      durable. Until then writes to it need no log: after a power cut the row does not exist and reads as
      zeros.
   P3 A slab is free again only when the record that released it is durable.
-  P4 A flush returns after data, checksum pages and then the pending records are durable.
+  P4 A flush returns after data, checksum pages and then the pending records are durable. The entry of a block
+     that was never written before becomes durable after its data (a second disk flush): until then the block
+     is "never written", where a torn first write would mix in what the slab's last owner left. `fresh` writes
+     waive that.
   P5 A change counts when a quorum has it (storage/pool/quorum.py); otherwise the pool stops with
      PoolUnavailable.
 The last current copy of a column is never marked stale: its disk, once back, is the truth.
@@ -366,21 +369,17 @@ class PoolCore:
     async def _flush_work(self) -> None:
         self.require_usable()
         wanted, self._flush_wanted = self._flush_wanted, set()
-        sets = [
-            slabs for one in sorted(wanted) if one in self.spaces for slabs in self.spaces[one].take_dirty()
-        ]
-        numbers: set[int] = set()
+        spaces = [self.spaces[one] for one in sorted(wanted) if one in self.spaces]
+        sets = [slabs for space in spaces for slabs in space.take_dirty()]
         for slabs in sets:
             slabs.flushing |= slabs.written
             slabs.written = 0
-            dirty, slabs.dirty = sorted(slabs.dirty), set()
-            numbers.update(place.number for place in slabs.writers)
             slabs.inflight += 1
-            try:
-                await self._write_pages(slabs, dirty)
-            finally:
+        try:
+            await self._flush_sets(sets)
+        finally:
+            for slabs in sets:
                 slabs.inflight -= 1
-        await self.flush_disks(numbers)
         now = self._runtime.now()
         for slabs in sets:
             slabs.flushing = 0
@@ -392,14 +391,29 @@ class PoolCore:
                 space = self.spaces[slabs.space_id]
                 space.flush_failure = f"space {space.name} row {slabs.row}: no current copy took the flush"
 
-    async def _write_pages(self, slabs: SlabSet, pages: list[int]) -> None:
+    async def _flush_sets(self, sets: list[SlabSet]) -> None:
+        """Checksum pages as they are now, and the disks; last the pages that must follow their data."""
+        later: list[tuple[SlabSet, list[tuple[int, bytes]]]] = []
+        pages: list[tuple[SlabSet, list[tuple[int, bytes]]]] = []
+        for slabs in sets:
+            images = [(number, slabs.pages[number].tobytes()) for number in sorted(slabs.dirty)]
+            pages.append((slabs, [image for image in images if image[0] not in slabs.first]))
+            if slabs.first:
+                later.append((slabs, [image for image in images if image[0] in slabs.first]))
+                slabs.first = set()
+            slabs.dirty = set()
+        for part in (pages, later):
+            for slabs, images in part:
+                await self._write_pages(slabs, images)
+            await self.flush_disks({place.number for slabs, _ in part for place in slabs.writers})
+
+    async def _write_pages(self, slabs: SlabSet, images: list[tuple[int, bytes]]) -> None:
         for place in slabs.writers:
             try:
-                for number in pages:
-                    view = memoryview(slabs.pages[number]).cast("B")
+                for number, image in images:
                     where = DiskOffset(place.checks + number * PAGE_BYTES)
-                    if not place.disk.write_now(where, (view,)):
-                        await place.disk.write(where, (view,))
+                    if not place.disk.write_now(where, (image,)):
+                        await place.disk.write(where, (image,))
             except DiskFailed as error:
                 self.disk_failed(place.number, error)
 

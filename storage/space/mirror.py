@@ -9,11 +9,11 @@
 Checksum pages change in memory only once the data is written to all writers; they reach the disk at a flush.
 In between a power cut leaves blocks that don't match: the intent log says where to look, reconcile.py makes
 them match. Claims: an asynchronous write or repair claims its byte range; inline calls that overlap one say
-False, others wait. `fresh` writes have one privilege only: they log a run of regions ahead, so that
-sequential allocation waits once per 16 regions. (Skipping the log would leave blocks behind that fail their
-checksum after a power cut.) Invariants: S1..S4 of slabset.py; bytes that failed their checksum are never
-returned. Units: bytes. Owner: the loop's thread, except `read_blocking` (any thread; changes nothing).
-Source: docs/formats/slab.md.
+False, others wait. `fresh` writes log a run of regions ahead, so that sequential allocation waits once per 16
+regions, and need no second disk flush (core.py, P4). They don't skip the log: that would leave blocks behind
+that fail their checksum after a power cut. Invariants: S1..S4 of slabset.py; bytes that failed their checksum
+are never returned. Units: bytes. Owner: the loop's thread, except `read_blocking` (any thread; changes
+nothing). Source: docs/formats/slab.md.
 """
 
 from __future__ import annotations
@@ -280,7 +280,7 @@ class MirrorSpace:
         if not (offset | length) & EDGE:
             if self.claims and self.is_claimed(offset, offset + length):
                 return False
-            return self.write_aligned_now(offset, view)
+            return self.write_aligned_now(offset, view, fresh)
         start, end = offset & ~EDGE, (offset + length + EDGE) & ~EDGE
         if self.claims and self.is_claimed(start, end):
             return False
@@ -292,11 +292,11 @@ class MirrorSpace:
                     return False
                 buffer[skip : skip + len(part)] = part
                 part = buffer
-            if not self.write_aligned_now(block, part):
+            if not self.write_aligned_now(block, part, fresh):
                 return False
         return True
 
-    def write_aligned_now(self, offset: int, data: memoryview) -> bool:
+    def write_aligned_now(self, offset: int, data: memoryview, fresh: bool) -> bool:
         """Whole blocks, claims not looked at."""
         length = len(data)
         done = 0
@@ -306,12 +306,12 @@ class MirrorSpace:
                 run = length - done
             view = data if run == length else data[done : done + run]
             sets = self.rows.get(row) or self.row(row)
-            if sets is None or not self.write_run_now(sets[column], at, view):
+            if sets is None or not self.write_run_now(sets[column], at, view, fresh):
                 return False
             done += run
         return True
 
-    def write_run_now(self, slabs: SlabSet, at: int, view: memoryview) -> bool:
+    def write_run_now(self, slabs: SlabSet, at: int, view: memoryview, fresh: bool) -> bool:
         region = 1 << (at >> self.region_shift)
         if not slabs.logged & region:
             return False
@@ -337,6 +337,8 @@ class MirrorSpace:
         else:
             put(page, index, entries)
             slabs.dirty.add(number)
+            if not fresh and 1 in entries[1::2]:
+                slabs.first.add(number)
             if slabs.half_done:
                 slabs.forget_half_done(index, len(entries) // 2)
             return True

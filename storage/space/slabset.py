@@ -3,6 +3,8 @@
     copies    as the slab map says: (disk, slab, stale?)
     writers   copies on disks that are there: each write goes to all of them
     readers   writers that aren't stale: any of them may serve a read
+    dirty     checksum pages that differ from the disk's
+    first     dirty pages with a block that was never written before, and not `fresh`
     logged    bitmap of regions that may be written in place now (storage/pool/intents.py, W1)
 
 Invariants
@@ -40,6 +42,7 @@ class SlabSet:
         "column",
         "copies",
         "dirty",
+        "first",
         "flushing",
         "half_done",
         "inflight",
@@ -75,6 +78,7 @@ class SlabSet:
         self.is_dead = False
         self.pages: dict[int, array[int]] = {}
         self.dirty: set[int] = set()
+        self.first: set[int] = set()
         self.loading: dict[int, Event] = {}
         self.half_done: dict[int, tuple[int, int]] = {}
         self.underway: tuple[int, Sequence[int]] = (0, ())

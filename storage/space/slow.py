@@ -310,12 +310,12 @@ async def _write_run(space: MirrorSpace, slabs: SlabSet, at: int, view: memoryvi
     for _ in range(ATTEMPTS_MAX):
         await load_page(space, slabs, at // PAGE_SPAN_BYTES)
         await _region_ready(space, slabs, at, fresh)
-        if space.write_run_now(slabs, at, view) or await _write_waiting(space, slabs, at, view):
+        if space.write_run_now(slabs, at, view, fresh) or await _write_waiting(space, slabs, at, view, fresh):
             return
     raise DiskFailed(f"space {space.name} row {slabs.row}: disks fail as fast as they are written to")
 
 
-async def _write_waiting(space: MirrorSpace, slabs: SlabSet, at: int, view: memoryview) -> bool:
+async def _write_waiting(space: MirrorSpace, slabs: SlabSet, at: int, view: memoryview, fresh: bool) -> bool:
     """Write where the disks wait. False: something changed meanwhile; begin again.
 
     A task of its own does it, with its own copy of the data and a claim, so that a cancelled caller
@@ -350,6 +350,8 @@ async def _write_waiting(space: MirrorSpace, slabs: SlabSet, at: int, view: memo
             return False
         put(page, index, entries)
         slabs.dirty.add(number)
+        if not fresh and 1 in entries[1::2]:
+            slabs.first.add(number)
         slabs.forget_half_done(index, len(entries) // 2)
         return True
 

@@ -72,9 +72,14 @@ class Model:
         self.now = bytearray(size_bytes)
         self.may_be: dict[int, set[bytes]] = {}
         """Sectors written since the last flush -> what else they may read as after a power cut."""
+        self.anything: set[int] = set()
+        """Sectors that may read as anything after a power cut."""
 
-    def write(self, offset: int, data: bytes) -> None:
+    def write(self, offset: int, data: bytes, fresh: bool = False) -> None:
         """Call it before the write is tried."""
+        if fresh:
+            blocks = range(offset // BLOCK_BYTES, -(-(offset + len(data)) // BLOCK_BYTES))
+            self.anything.update(sector for block in blocks for sector in range(block * 8, block * 8 + 8))
         sectors = range(offset // SECTOR_BYTES, -(-(offset + len(data)) // SECTOR_BYTES))
         for sector in sectors:
             self.may_be.setdefault(sector, set()).add(self._sector(sector))
@@ -91,21 +96,25 @@ class Model:
         """What it reads as now is what it holds."""
         self.now[:] = content
 
+    def unflushed(self) -> set[int]:
+        return set(self.may_be) | self.anything
+
     def flushed(self, before: set[int]) -> None:
         """A flush that began when `before` were the unflushed sectors has ended."""
         for sector in before:
             self.may_be.pop(sector, None)
+            self.anything.discard(sector)
 
     def check_cut(self, content: bytes | bytearray) -> None:
         """After a power cut."""
         for sector in range(len(self.now) // SECTOR_BYTES):
             found = bytes(content[sector * SECTOR_BYTES : (sector + 1) * SECTOR_BYTES])
             allowed = self.may_be.get(sector, set()) | {self._sector(sector)}
-            assert found in allowed, (
-                f"sector {sector} is neither old nor new ({len(allowed)} contents allowed)"
-            )
+            known = found in allowed or sector in self.anything
+            assert known, f"sector {sector} is neither old nor new ({len(allowed)} contents allowed)"
         self.now[:] = content
         self.may_be.clear()
+        self.anything.clear()
 
     def _sector(self, sector: int) -> bytes:
         return bytes(self.now[sector * SECTOR_BYTES : (sector + 1) * SECTOR_BYTES])

@@ -25,13 +25,13 @@ Workload = Callable[[Pool, MirrorSpace, Model], Awaitable[None]]
 
 
 async def write(space: MirrorSpace, model: Model, offset: int, data: bytes, fresh: bool = False) -> None:
-    model.write(offset, data)
+    model.write(offset, data, fresh)
     if not space.write_now(SpaceOffset(offset), [data], fresh):
         await space.write(SpaceOffset(offset), [data], fresh)
 
 
 async def flush(space: MirrorSpace, model: Model) -> None:
-    before = set(model.may_be)
+    before = model.unflushed()
     await space.flush()
     model.flushed(before)
 
@@ -65,7 +65,7 @@ async def trims(pool: Pool, space: MirrorSpace, model: Model) -> None:
 
 async def closes(pool: Pool, space: MirrorSpace, model: Model) -> None:
     await write(space, model, 12_345, b"z" * 50_000)
-    before = set(model.may_be)
+    before = model.unflushed()
     await pool.close()
     model.flushed(before)
 
@@ -287,7 +287,7 @@ def test_power_cuts_while_one_disk_comes_and_goes(seed: int) -> None:
             world.disks[victim].fail_after = rng.randrange(60)
         await random_workload(rng, 30)(pool, space, model)
         if rng.random() < 0.3:
-            before = set(model.may_be)
+            before = model.unflushed()
             await pool.close()
             model.flushed(before)
 
