@@ -405,9 +405,6 @@ class Connection:
         driver."""
         self.is_closing = True
         self.server.connections.pop(self, None)
-        for job in list(self.jobs):
-            if job.cancel is not None:
-                job.cancel()
         ended: list[Session] = []
         for channel in list(self.channels.values()):
             session = channel.session
@@ -415,6 +412,11 @@ class Connection:
             session.setups.pop(self, None)
             if not session.channels:
                 ended.append(session)
+        for job in list(self.jobs):
+            request = job.current
+            goes_on = request.outlives_connection and request.session is not None and request.session.channels
+            if job.cancel is not None and not goes_on:
+                job.cancel()
         if ended:
             self.server.sessions_lost(ended)
 

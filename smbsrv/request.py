@@ -83,6 +83,7 @@ class Request:
         "message_id",
         "must_sign",
         "open",
+        "outlives_connection",
         "process_id",
         "sealed_by",
         "server",
@@ -128,6 +129,8 @@ class Request:
         self.open: Open | None = None
         self.counted: Open | None = None
         self.chain: Chain | None = None
+        self.outlives_connection = False
+        """Goes on when its connection is lost while its session has another: a client may ask for it again there."""
 
     @property
     def is_replay(self) -> bool:
@@ -160,8 +163,6 @@ class Request:
         if found.tree is not self.tree:
             raise StatusError(Status.FILE_CLOSED)
         self.open = found
-        if chain is not None:
-            chain.open = found
         if self.connection.dialect >= 0x0300:
             self._check_channel_sequence(found)
         return found
@@ -169,9 +170,6 @@ class Request:
     def set_open(self, open: Open) -> None:
         """CREATE made it: later requests of the compound mean it."""
         self.open = open
-        if self.chain is not None:
-            self.chain.open = open
-            self.chain.had_file_id = True
 
     def _check_channel_sequence(self, open: Open) -> None:
         """[MS-SMB2] 3.3.5.2.10 Verifying the Channel Sequence Number. Counts the request; `done` counts it

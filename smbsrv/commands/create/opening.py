@@ -40,6 +40,7 @@ async def open_file(request: Request, wish: Wish, path: str, options: int) -> by
     if contexts.durable_v2 is not None and connection.dialect >= DIALECT_3_0:
         opened.create_guid = contexts.durable_v2.create_guid
         server.create_guids[opened.client_guid, opened.create_guid] = opened
+        request.outlives_connection = True
     asked = OpenRequest(
         path=path,
         desired_access=wish.desired_access,

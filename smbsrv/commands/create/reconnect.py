@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from smbsrv.request import Request
 
 FILE_OPENED = 1
+NO_GUID = bytes(16)
 
 
 def _look_up(request: Request, asked: Reconnect) -> Open:
@@ -52,7 +53,7 @@ def _mismatch(request: Request, opened: Open, asked: Reconnect, contexts: Contex
     # Windows lets DHnC take up an open that DH2Q made (smbtorture's smb2.durable-v2-open.reopen2b expects
     # it).
     if asked.version == 2:
-        if opened.create_guid != asked.create_guid:
+        if (opened.create_guid or NO_GUID) != asked.create_guid:
             return "its CreateGuid is another"
         if opened.is_persistent != asked.is_persistent:
             return "one of the two is persistent"
