@@ -46,6 +46,11 @@ together."""
 _TIME_MAX = (1 << 63) - 1
 
 
+def _clamped(node: object, attributes: object, *more: Any) -> tuple[object, ...]:
+    """A row of `nodes` whose four times fit."""
+    return node, attributes, *(min(time, _TIME_MAX) for time in more[:4]), *more[4:]
+
+
 class Core:
     """State and write-behind, shared by the classes that together make the file system."""
 
@@ -257,10 +262,7 @@ class Core:
             self._run(schema.PUT_NODE, rows)
         except OverflowError:
             # A caller's time beyond what SQLite's integers hold (63 bits): kept as the latest there is.
-            self._run(
-                schema.PUT_NODE,
-                [(*row[:2], *(min(time, _TIME_MAX) for time in row[2:6]), *row[6:]) for row in rows],  # type: ignore[call-overload]
-            )
+            self._run(schema.PUT_NODE, [_clamped(*row) for row in rows])
         self._dirty_nodes.clear()
 
     def _write_streams(self) -> None:
