@@ -49,7 +49,7 @@ class File:
         self.is_closed = False
         self._size = opened.end_of_file
         self._position = 0
-        self._target = Target(tree.channel, tree.tree_id, tree.sealed, opened.file_id, path)
+        self._target = Target(tree.channel, tree.tree_id, tree.sealed, opened.file_id, path, tree.chunk_bytes)
 
     async def __aenter__(self) -> File:
         return self

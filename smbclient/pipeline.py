@@ -37,9 +37,12 @@ WRITE_DATA_AT = 112  # where a WRITE's data stand: 64 bytes of header, 48 of fix
 class Target:
     """An open file as the pipeline sees it."""
 
-    __slots__ = ("channel", "file_id", "name", "sealed", "tree_id")
+    __slots__ = ("_chunk_bytes", "channel", "file_id", "name", "sealed", "tree_id")
 
-    def __init__(self, channel: Channel, tree_id: int, sealed: bool, file_id: FileId, name: str) -> None:
+    def __init__(
+        self, channel: Channel, tree_id: int, sealed: bool, file_id: FileId, name: str, chunk_bytes: int
+    ) -> None:
+        self._chunk_bytes = chunk_bytes
         self.channel, self.tree_id, self.sealed = channel, tree_id, sealed
         self.file_id, self.name = file_id, name
 
@@ -49,7 +52,7 @@ class Target:
 
         `alone`: nothing of ours is in flight, so there must be a chunk.
         """
-        size = min(wanted, ceiling, CHUNK_BYTES)
+        size = min(wanted, ceiling, self._chunk_bytes)
         if not self.channel.negotiated.is_large_mtu:
             return size if alone or self.channel.credits_free() else 0
         paid = self.channel.credits_free() * limits.CREDIT_BYTES

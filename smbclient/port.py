@@ -51,6 +51,10 @@ class Channel(Protocol):
         """Credits free or in use; a request that costs more would wait for ever."""
         ...
 
+    def give_up(self, why: str) -> None:
+        """The connection cannot be trusted: nothing is sent on it any more, and who waits is told why."""
+        ...
+
     async def submit(
         self,
         command: int,

@@ -122,4 +122,5 @@ class Session:
                 raise ProtocolViolation(f"VALIDATE_NEGOTIATE_INFO is answered with {Status(status).name}")
             negotiated.check_validation(IoctlResponse.decode_untrusted(message).output)
         except (ProtocolViolation, WireError) as error:
+            self.channel.give_up(str(error))
             raise StatusError(Status.CONNECTION_DISCONNECTED, str(error)) from error

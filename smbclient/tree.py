@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from smbclient.errors import error_of
 from smbclient.names import SYMLINKS_MAX, normalize, parent_of, resolve_symlink, wire_path
+from smbclient.pipeline import CHUNK_BYTES
 from smbclient.port import Channel
 from smbclient.stat import DirEntry, StatResult, VolumeStat
 from smbproto import dtyp, fscc
@@ -77,6 +78,9 @@ class Tree:
         self.share_flags = response.share_flags
         self.share_type = response.share_type
         self.maximal_access = response.maximal_access
+        self.chunk_bytes = CHUNK_BYTES
+        """Largest READ or WRITE of files opened from now on; the server's own limit, 8 MiB at most, holds
+        too."""
 
     # The wire
 

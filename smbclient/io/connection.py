@@ -219,6 +219,9 @@ class Connection:
     def credits_owned(self) -> int:
         return self._endpoint.credits_owned
 
+    def give_up(self, why: str) -> None:
+        self._fail(why)
+
     async def submit(
         self,
         command: int,

@@ -7,9 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import smbclient
+from smbproto.codec import RELATED_FILE_ID
+from smbproto.fscc import FSCTL_VALIDATE_NEGOTIATE_INFO
+from smbproto.fscc.fsctl import ValidateNegotiate
 from smbproto.io.memory import memory_stream_pair
 from smbproto.smb2.echo import EchoRequest, EchoResponse
 from smbproto.smb2.header import Command
+from smbproto.smb2.ioctl import IoctlResponse
 from smbproto.status import Status, StatusError
 from tests.smbclient.scripted import ScriptedServer, scripted_session
 
@@ -225,6 +229,41 @@ def test_a_failing_write_is_told_and_the_rest_is_given_up():
             assert (await tree.open("file")).path == "file"
 
     run(work)
+
+
+@pytest.mark.parametrize("change", [None, "dialect", "capabilities", "security_mode", "status"])
+def test_below_3_1_1_the_negotiation_is_validated_and_a_lie_ends_it(change):
+    """[MS-SMB2] 3.2.5.14.12 Handling a Validate Negotiate Info Response."""
+    server = ScriptedServer(dialect=0x0302)
+
+    def validate(server, header, message):
+        if change == "status":
+            return server.refuse(header, Status.NOT_SUPPORTED)
+        heard = ValidateNegotiate(capabilities=0x44, guid=b"g" * 16, security_mode=1, dialect=0x0302)
+        if change:
+            setattr(heard, change, getattr(heard, change) ^ 2)
+        return server.reply(
+            header,
+            IoctlResponse(
+                ctl_code=FSCTL_VALIDATE_NEGOTIATE_INFO, file_id=RELATED_FILE_ID, output=heard.encode()
+            ),
+        )
+
+    server.handlers[Command.IOCTL] = validate
+
+    async def work():
+        async with scripted_session(server) as session:
+            if change is None:
+                await session.tree("share")
+                return
+            with pytest.raises(StatusError, match="VALIDATE_NEGOTIATE_INFO") as caught:
+                await session.tree("share")
+            assert caught.value.status == Status.CONNECTION_DISCONNECTED
+            with pytest.raises(StatusError, match="VALIDATE_NEGOTIATE_INFO"):
+                await session.tree("another")
+
+    run(work)
+    assert server.log[-1] == (Command.LOGOFF if change is None else Command.IOCTL)
 
 
 def test_small_mtu_of_2_0_2_sends_no_large_request():

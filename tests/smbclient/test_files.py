@@ -199,6 +199,22 @@ def test_reading_and_writing_anywhere(server):
     run(server, work)
 
 
+def test_requests_may_be_as_large_as_8_mib(server):
+    """[MS-SMB2] 3.2.4.1.5 Sending Multi-Credit Requests: one of 8 MiB costs 128 credits."""
+    data = os.urandom(20_000_000)
+
+    async def work(tree):
+        tree.chunk_bytes = 8 << 20
+        await tree.write_bytes("large", data)
+        async with await tree.open("large") as file:
+            sizes = [len(part) async for _, part in file.chunks()]
+            assert max(sizes) == 8 << 20
+            assert await file.read_at(0) == data
+        await tree.remove("large")
+
+    run(server, work)
+
+
 def test_the_server_copies(server):
     async def work(tree):
         data = os.urandom(20_000_000)
