@@ -10,17 +10,19 @@ purged in place of being told. Times are seconds. Owner: the volume; waits only 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from storage.objectstore import caching
 from storage.objectstore.caching import Check, Holder, Notice
 from storage.objectstore.disconnected import State
-from storage.objectstore.state import StreamState
+from storage.objectstore.state import Blocked, StreamState
 from storage.volume import BreakSink, File, LeaseBreak
 
 if TYPE_CHECKING:
     from storage.objectstore.file import OpenFile
-    from storage.runtime import Runtime
+    from storage.runtime import Event, Runtime
+
+T = TypeVar("T")
 
 BREAK_TIMEOUT_S: Final = 35.0
 """[MS-SMB2] 3.3.2.1 Oplock Break Acknowledgment Timer: Windows waits 35 seconds."""
@@ -37,6 +39,44 @@ class NoSink:
 
     def open_purged(self, file: File) -> None:
         return
+
+
+class _Operation(Generic[T]):
+    """An attempt that was blocked; `storage.objectstore.state.Waiting`."""
+
+    __slots__ = ("attempt", "error", "event", "outcome", "state")
+
+    def __init__(self, attempt: Callable[[], T], event: Event, state: StreamState) -> None:
+        self.attempt = attempt
+        self.event = event
+        self.state = state
+        self.outcome: list[T] = []
+        self.error: Exception | None = None
+        state.waiters.append(self)
+
+    def retry(self) -> None:
+        try:
+            self.outcome.append(self.attempt())
+        except Blocked as blocked:
+            self.state = blocked.state
+            self.state.waiters.append(self)
+            return
+        except (
+            Exception
+        ) as error:  # whatever it is, it belongs to the task that waits, not to whoever woke it
+            self.error = error
+        self.event.set()
+
+    def withdraw(self, undo: Callable[[T], None] | None) -> None:
+        if self in self.state.waiters:
+            self.state.waiters.remove(self)
+        if self.outcome and undo is not None:
+            undo(self.outcome[0])
+
+    def take(self) -> T:
+        if self.error is not None:
+            raise self.error
+        return self.outcome[0]
 
 
 class Breaks:
@@ -96,27 +136,38 @@ class Breaks:
         )
 
     def start(self, check: Check, state: StreamState) -> bool:
-        """Deliver; True: the operation must wait for `state` to be woken, then ask again."""
+        """Deliver; True: the operation is blocked until `state` is woken, then it asks again."""
         if check.notices:
             self.deliver(check.notices)
         if not check.must_wait or state.caching is None:
             return False
         return any(holder.is_breaking for holder in state.caching.holders)
 
-    async def wait(self, state: StreamState) -> None:
-        """Until a break or an open of this stream ends. Cancel: safe."""
-        event = self._runtime.event()
-        state.waiters.append(event)
+    async def until(self, attempt: Callable[[], T], undo: Callable[[T], None] | None = None) -> T:
+        """What `attempt` gives once it is no longer Blocked.
+
+        It is a plain function, tried again whenever a break or an open that it waits for ends.
+        Cancel: safe; an outcome that nobody takes any more is undone.
+        """
         try:
-            await event.wait()
-        finally:
-            if event in state.waiters:
-                state.waiters.remove(event)
+            return attempt()
+        except Blocked as blocked:
+            waiting = _Operation(attempt, self._runtime.event(), blocked.state)
+        try:
+            await waiting.event.wait()
+        except BaseException:
+            waiting.withdraw(undo)
+            raise
+        return waiting.take()
+
+    def forget(self, holder: Holder) -> None:
+        """Its break is over, or it is gone."""
+        if not holder.is_breaking and holder in self._breaking:
+            self._breaking.remove(holder)
 
     def settled(self, holder: Holder) -> None:
         """A break ended, however: whoever waits looks again."""
-        if not holder.is_breaking and holder in self._breaking:
-            self._breaking.remove(holder)
+        self.forget(holder)
         stream_state = holder.caching.identity
         assert isinstance(stream_state, StreamState)
         stream_state.wake()

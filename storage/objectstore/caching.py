@@ -192,6 +192,7 @@ class Caching:
             return False
         self.holders.remove(holder)
         holder.is_breaking = False
+        holder.breaking_to = 0
         holder.state = 0
         return True
 
@@ -208,18 +209,22 @@ class Caching:
         """An operation that takes `bits` away from all holders but `mine` (an own level II oplock goes at
         a write).
 
+        It waits for WRITE and HANDLE that it takes, and for a break in progress that is not its own.
         spare_parent: (client, key) of the directory lease that the changer named as its own.
         """
         notices: list[Notice] = []
         must_wait = False
         for holder in tuple(self.holders):
-            if not holder.state & bits or (skip_leases and holder.version):
-                continue
-            if holder is mine and (holder.version or holder.state != READ):
+            if (skip_leases and holder.version) or (
+                holder is mine and (holder.version or holder.state != READ)
+            ):
                 continue
             if spare_parent is not None and (holder.client_guid, holder.lease_key) == spare_parent:
                 continue
-            if waits and (holder.state & bits & (WRITE | HANDLE) or holder.is_breaking):
+            if not holder.state & bits:
+                must_wait = must_wait or (waits and holder.is_breaking)
+                continue
+            if waits and (holder.state & bits & (WRITE | HANDLE) or holder.breaking_to & bits):
                 must_wait = True
             notice = self._take(holder, bits)
             if notice is not None:
@@ -261,6 +266,7 @@ class Caching:
         client)."""
         required = holder.required
         holder.is_breaking = False
+        holder.breaking_to = 0
         holder.state = state
         target = holder.without(state, ~required & (READ | HANDLE | WRITE))
         if not target and holder.version and state & (HANDLE | WRITE):
@@ -277,4 +283,5 @@ class Caching:
         """[MS-SMB2] 3.3.6.1 Oplock Break Acknowledgment Timer Event: as if it had answered that it keeps
         nothing."""
         holder.is_breaking = False
+        holder.breaking_to = 0
         holder.state = 0

@@ -23,7 +23,7 @@ from storage.objectstore.disconnected import Keeping, may_grant, timeout_of
 from storage.objectstore.file import OpenFile
 from storage.objectstore.metadata import SETTABLE, normal
 from storage.objectstore.names import DATA, INDEX, ParsedPath, parse_path
-from storage.objectstore.state import Link, NodeState, StreamState, state_of
+from storage.objectstore.state import Blocked, Link, NodeState, StreamState, state_of
 from storage.objectstore.walk import Target, find
 from storage.volume import OpenRequest, OpenResult
 
@@ -80,13 +80,11 @@ def _check_request(request: OpenRequest) -> None:
 async def open_file(volume: ObjectStoreVolume, request: OpenRequest) -> OpenResult:
     """Decide, wait where breaks are in the way, and finish. Cancel: safe while it waits; nothing changes."""
     _check_request(request)
-    while True:
-        outcome = _attempt(volume, request)
-        if isinstance(outcome, Opened):
-            break
-        if outcome is not None:
-            await volume.breaks.wait(outcome)
-    file, action, truncate = outcome
+    try:
+        opened = _attempt(volume, request)
+    except Blocked:
+        opened = await volume.breaks.until(lambda: _attempt(volume, request), _undo)
+    file, action, truncate = opened
     stream = file.stream
     if stream is not None and (truncate or (request.allocation_bytes and action != fscc.FILE_OPENED)):
         try:
@@ -102,7 +100,20 @@ async def open_file(volume: ObjectStoreVolume, request: OpenRequest) -> OpenResu
     return OpenResult(file, action, file.caching, keeping is not None, keeping.timeout_ms if keeping else 0)
 
 
-def _attempt(volume: ObjectStoreVolume, request: OpenRequest) -> Opened | StreamState | None:
+def _undo(opened: Opened) -> None:
+    """Nobody waits for it any more."""
+    opened.file.delete_on_close = opened.file.delete_on_close or opened.action == fscc.FILE_CREATED
+    opened.file.end()
+
+
+def _attempt(volume: ObjectStoreVolume, request: OpenRequest) -> Opened:
+    """Raises Blocked when others' breaks are in the way."""
+    while (opened := _attempt_once(volume, request)) is None:
+        pass
+    return opened
+
+
+def _attempt_once(volume: ObjectStoreVolume, request: OpenRequest) -> Opened | None:
     """None: something was settled on the way, try again at once."""
     parsed = parse_path("" if request.options & fscc.FILE_OPEN_BY_FILE_ID else request.path)
     target = find(volume, request, parsed)
@@ -202,7 +213,7 @@ def _lease_for(volume: ObjectStoreVolume, request: OpenRequest, state: StreamSta
 
 def _open_existing(
     volume: ObjectStoreVolume, request: OpenRequest, target: Target, node: Node, parsed: ParsedPath
-) -> Opened | StreamState | None:
+) -> Opened | None:
     stream = _stream_of(volume, request, node, parsed)
     node_state = state_of(node)
     link = _link_of(volume, node_state, target)
@@ -236,11 +247,10 @@ def _open_existing(
     if state.delete_pending:
         raise StatusError(Status.DELETE_PENDING)
     holder = _lease_for(volume, request, state)
-    blocked = _make_room(
+    if not _make_room(
         volume, request, state, granted, granted | (added if overwrites else 0), overwrites, holder
-    )
-    if isinstance(blocked, StreamState) or not blocked:
-        return blocked or None
+    ):
+        return None
     file = _enter(volume, request, target, node_state, state, link, granted)
     action = fscc.FILE_OPENED
     if is_new_stream:
@@ -257,8 +267,9 @@ def _open_existing(
 def _make_room(
     volume: ObjectStoreVolume, request: OpenRequest, state: StreamState, granted: int, effective: int,
     overwrites: bool, holder: Holder | None,
-) -> StreamState | bool | None:  # fmt: skip
-    """Sharing and others' caching. True: nothing is in the way (any more); a state: wait; None: try again."""
+) -> bool:  # fmt: skip
+    """Sharing and others' caching. False: try again, something was settled. Raises Blocked,
+    SHARING_VIOLATION."""
     node_state = state.node_state
     share = request.share_access
     if state.conflicts(effective, share) or (
@@ -269,9 +280,11 @@ def _make_room(
         if found is not None:
             check = found.check(caching.OPEN_SHARING, holder)
             if check.notices or check.must_wait:
-                return state if volume.breaks.start(check, state) else None
+                if volume.breaks.start(check, state):
+                    raise Blocked(state)
+                return False
         if volume.purge_kept(node_state):
-            return None
+            return False
         raise StatusError(Status.SHARING_VIOLATION, f"access {effective:#x}, sharing {share}")
     found = state.caching
     if found is None or not found.holders or not (effective & ~STAT):
@@ -280,9 +293,9 @@ def _make_room(
     check = found.check(bits, holder, skip_leases=not effective & ~LEASE_STAT)
     if check.notices or check.must_wait:
         if volume.breaks.start(check, state):
-            return state
+            raise Blocked(state)
         if check.must_wait:
-            return None
+            return False
     return True
 
 

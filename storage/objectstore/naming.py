@@ -17,7 +17,7 @@ from storage.fs.port import Entry, Node
 from storage.objectstore import caching
 from storage.objectstore.errors import status_error
 from storage.objectstore.names import DATA, UNSPECIFIED, parse_path, parse_stream
-from storage.objectstore.state import NodeState, StreamState, state_of
+from storage.objectstore.state import Blocked, NodeState, StreamState, state_of
 from storage.objectstore.walk import DEPTH_MAX, is_below
 
 if TYPE_CHECKING:
@@ -57,15 +57,17 @@ def link_count(file: OpenFile) -> int:
     return max(0, file.node.links - pending)
 
 
-async def break_handles(file: OpenFile, state: StreamState) -> None:
-    """Take HANDLE caching from all others of a stream, and wait for it."""
-    volume = file.volume
-    while state.caching is not None:
+def break_handles(file: OpenFile, state: StreamState) -> None:
+    """Take HANDLE caching from all others of a stream. Raises Blocked until they have let go."""
+    if state.caching is not None:
         mine = file.holder if state is file.state else None
-        check = state.caching.check(caching.CHANGE_NAME, mine)
-        if not volume.breaks.start(check, state):
-            return
-        await volume.breaks.wait(state)
+        if file.volume.breaks.start(state.caching.check(caching.CHANGE_NAME, mine), state):
+            raise Blocked(state)
+
+
+def _check_open(file: OpenFile) -> None:
+    if file.is_closed:
+        raise StatusError(Status.FILE_CLOSED)
 
 
 # deletion
@@ -80,11 +82,13 @@ async def set_disposition(file: OpenFile, flags: int) -> None:
         file.came_by.delete_pending = False
         file.state.delete_pending = False
         return
+    await file.volume.breaks.until(lambda: _mark_pending(file, flags))
+
+
+def _mark_pending(file: OpenFile, flags: int) -> None:
+    _check_open(file)
     _check_deletable(file, bool(flags & fscc.FILE_DISPOSITION_IGNORE_READONLY_ATTRIBUTE))
-    await break_handles(file, file.state)
-    if file.is_closed:
-        raise StatusError(Status.FILE_CLOSED)
-    _check_deletable(file, bool(flags & fscc.FILE_DISPOSITION_IGNORE_READONLY_ATTRIBUTE))
+    break_handles(file, file.state)
     if file.state is not file.node_state.main:
         file.state.delete_pending = True
         return
@@ -147,16 +151,16 @@ def _opens_below(file: OpenFile) -> list[NodeState]:
     ]
 
 
-async def _close_ways_below(file: OpenFile) -> None:
+def _close_ways_below(file: OpenFile) -> None:
     """A directory moves only when nothing below it is open, after handle caching there is given up."""
     for state in _opens_below(file):
         for stream_state in state.all_streams():
-            await break_handles(file, stream_state)
+            break_handles(file, stream_state)
     if _opens_below(file):
         raise StatusError(Status.ACCESS_DENIED, "a file below the directory is open")
 
 
-async def _make_way(file: OpenFile, entry: Entry, replace: bool, posix: bool) -> None:
+def _make_way(file: OpenFile, entry: Entry, replace: bool, posix: bool) -> None:
     """The target name is taken: may it be replaced? Raises COLLISION, ACCESS_DENIED."""
     if not replace:
         raise StatusError(Status.OBJECT_NAME_COLLISION, f"{entry.name!r} exists")
@@ -176,7 +180,7 @@ async def _make_way(file: OpenFile, entry: Entry, replace: bool, posix: bool) ->
         return
     state = state_of(node)
     for stream_state in state.all_streams():
-        await break_handles(file, stream_state)
+        break_handles(file, stream_state)
     volume.purge_kept(state)
     if state.opens and not posix:
         raise StatusError(Status.ACCESS_DENIED, f"{entry.name!r} is open")
@@ -187,6 +191,12 @@ async def rename(file: OpenFile, target: str, replace: bool, posix: bool) -> Non
     if target.startswith(":"):
         _rename_stream(file, target[1:], replace)
         return
+    await file.volume.breaks.until(lambda: _rename_file(file, target, replace, posix))
+
+
+def _rename_file(file: OpenFile, target: str, replace: bool, posix: bool) -> None:
+    """[MS-FSA] 2.1.5.15.11, in one go: nothing is changed before everything that can refuse was asked."""
+    _check_open(file)
     if file.state is not file.node_state.main:
         status = Status.SHARING_VIOLATION if ":" in target else Status.INVALID_PARAMETER
         raise StatusError(status, "a stream is renamed within its file")
@@ -199,9 +209,9 @@ async def rename(file: OpenFile, target: str, replace: bool, posix: bool) -> Non
     _check_target_directory(file, directory)
     if file.is_directory and is_below(volume, directory, node):
         raise StatusError(Status.INVALID_PARAMETER, "a directory cannot move below itself")
-    await break_handles(file, file.state)
+    break_handles(file, file.state)
     if file.is_directory:
-        await _close_ways_below(file)
+        _close_ways_below(file)
     existing = volume.fs.lookup(directory, name)
     is_same = (
         existing is not None
@@ -209,10 +219,8 @@ async def rename(file: OpenFile, target: str, replace: bool, posix: bool) -> Non
         and (volume.fs.fold(existing.name) == volume.fs.fold(link.name))
     )
     if existing is not None and not is_same:
-        await _make_way(file, existing, replace, posix)
+        _make_way(file, existing, replace, posix)
         existing = volume.fs.lookup(directory, name)
-    if file.is_closed or link.is_gone or link.directory is None:
-        raise StatusError(Status.FILE_CLOSED)
     old_directory, old_name = link.directory, link.name
     try:
         volume.fs.rename(old_directory, old_name, directory, name)
@@ -274,12 +282,17 @@ def _rename_stream(file: OpenFile, target: str, replace: bool) -> None:
 
 async def link(file: OpenFile, target: str, replace: bool) -> None:
     """A further name for a file."""
+    await file.volume.breaks.until(lambda: _link_file(file, target, replace))
+
+
+def _link_file(file: OpenFile, target: str, replace: bool) -> None:
+    _check_open(file)
     volume, node = file.volume, file.node
     if file.is_directory:
         raise StatusError(Status.FILE_IS_A_DIRECTORY, "a directory has one name")
     if file.state is not file.node_state.main:
         raise StatusError(Status.INVALID_PARAMETER, "a stream has no links")
-    if file.is_closed or file.came_by.is_gone or file.came_by.delete_pending:
+    if file.came_by.is_gone or file.came_by.delete_pending:
         raise StatusError(Status.ACCESS_DENIED, "the file is being deleted")
     if node.links >= LINKS_MAX:
         raise StatusError(Status.TOO_MANY_LINKS, f"{node.links} links")
@@ -289,7 +302,7 @@ async def link(file: OpenFile, target: str, replace: bool) -> None:
     if existing is not None:
         if existing.node is node and replace:
             return
-        await _make_way(file, existing, replace, posix=False)
+        _make_way(file, existing, replace, posix=False)
         if volume.fs.lookup(directory, name) is existing:
             volume.remove_name(directory, existing.name, existing.node, file)
     try:

@@ -10,13 +10,12 @@ Invariants: the counts of a StreamState are the sums over its `opens`. No I/O.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from smbproto import dtyp, fscc
 from storage.fs.port import Node, Stream
 from storage.objectstore.caching import Caching
 from storage.objectstore.locks import LockTable
-from storage.runtime import Event
 
 if TYPE_CHECKING:
     from storage.objectstore.file import OpenFile
@@ -25,6 +24,21 @@ READS: Final = dtyp.FILE_READ_DATA | dtyp.FILE_EXECUTE
 WRITES: Final = dtyp.FILE_WRITE_DATA | dtyp.FILE_APPEND_DATA
 SHARED: Final = READS | WRITES | dtyp.DELETE
 """An open with none of these neither conflicts nor is conflicted with."""
+
+
+class Blocked(Exception):
+    """An attempt met a break in progress; it is tried again when `state` is woken. Nothing was changed."""
+
+    def __init__(self, state: StreamState) -> None:
+        self.state = state
+
+
+class Waiting(Protocol):
+    """An operation that was Blocked."""
+
+    def retry(self) -> None:
+        """At once, in the order in which they came, before any later request is looked at."""
+        ...
 
 
 class Link:
@@ -67,7 +81,7 @@ class StreamState:
         self.opens: list[OpenFile] = []
         self.caching: Caching | None = None
         self.locks: LockTable | None = None
-        self.waiters: list[Event] = []
+        self.waiters: list[Waiting] = []
         self.delete_pending = False
         self.sharers = self.readers = self.writers = self.deleters = 0
         self.share_reads = self.share_writes = self.share_deletes = 0
@@ -108,8 +122,8 @@ class StreamState:
         """Something that others wait for has ended: a break, an open."""
         if self.waiters:
             waiters, self.waiters = self.waiters, []
-            for event in waiters:
-                event.set()
+            for waiting in waiters:
+                waiting.retry()
 
 
 class NodeState:

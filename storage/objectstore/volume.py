@@ -149,7 +149,7 @@ class ObjectStoreVolume:
         if holder is not None and holder.caching.leave(holder, file):
             if holder.is_lease:
                 self.leases.pop((holder.client_guid, holder.lease_key), None)
-            self.breaks.settled(holder)
+            self.breaks.forget(holder)
         state.opens.remove(file)
         state.count(file.granted_access, file.share_access, -1)
         node_state.opens -= 1
@@ -168,10 +168,10 @@ class ObjectStoreVolume:
                 self.fs.drop(link.directory)
         if not node_state.opens:
             del self.open_nodes[file.node.id]
-        state.wake()
         self.fs.drop(file.node)
         if file.root is not self.root:
             self.fs.drop(file.root)
+        state.wake()
 
     def _mark_deleted(self, file: OpenFile) -> None:
         """A handle that deletes on close is closing: others give up handles they only cache."""
@@ -257,9 +257,9 @@ class ObjectStoreVolume:
             raise StatusError(Status.INVALID_DEVICE_STATE, "no break is in progress")
         state = caching.STATE_OF_LEVEL.get(level, 0) & holder.breaking_to
         further = holder.caching.acknowledge(holder, state)
-        self.breaks.settled(holder)
         if further is not None:
             self.breaks.deliver([further])
+        self.breaks.settled(holder)
         return caching.LEVEL_OF_STATE[state]
 
     def _lose(self, holder: Holder) -> None:
@@ -272,9 +272,9 @@ class ObjectStoreVolume:
         if holder is None:
             raise StatusError(Status.OBJECT_NAME_NOT_FOUND, "no such lease")
         further = holder.caching.acknowledge(holder, state)
-        self.breaks.settled(holder)
         if further is not None:
             self.breaks.deliver([further])
+        self.breaks.settled(holder)
         return state
 
     # kept opens
