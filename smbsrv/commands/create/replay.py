@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from smbsrv.open import Open
     from smbsrv.request import Request
 
+SMB2_OPLOCK_LEVEL_BATCH = 0x09
 SMB2_OPLOCK_LEVEL_LEASE = 0xFF
 
 
@@ -65,4 +66,7 @@ def answer(request: Request, wish: Wish, opened: Open) -> bytes:
         file.reclaim(opened)
     opened.channel_sequence = request.channel_sequence
     request.set_open(opened)
-    return response(opened, file, wish.contexts, opened.create_action)
+    # Windows tells no more than is asked for this time (smbtorture's smb2.replay.replay-dhv2-oplock2).
+    level = file.caching.level if lease is not None else min(wish.oplock_level, file.caching.level)
+    is_durable = lease is not None or level == SMB2_OPLOCK_LEVEL_BATCH or opened.is_persistent
+    return response(opened, file, wish.contexts, opened.create_action, is_new=is_durable, level=level)

@@ -100,8 +100,11 @@ def response_contexts(
     return contexts
 
 
-def response(opened: Open, file: File, asked: Contexts, action: int, *, is_new: bool = True) -> bytes:
-    """The body of the CREATE response, as the open is now."""
+def response(
+    opened: Open, file: File, asked: Contexts, action: int, *, is_new: bool = True, level: int | None = None
+) -> bytes:
+    """The body of the CREATE response, as the open is now; `level`: an oplock level other than the one
+    held."""
     node, stream = file.node, file.stream
     contexts = response_contexts(opened, file, asked, is_new=is_new)
     chain = _chain(contexts) if contexts else b""
@@ -110,7 +113,8 @@ def response(opened: Open, file: File, asked: Contexts, action: int, *, is_new: 
         SMB2_CREATE_FLAG_REPARSEPOINT if node.reparse_tag and file.options & FILE_OPEN_REPARSE_POINT else 0
     )
     fixed = _FIXED.pack(
-        89, file.caching.level, flags, action, node.created, node.accessed, node.written, node.changed_time,
+        89, file.caching.level if level is None else level, flags, action,
+        node.created, node.accessed, node.written, node.changed_time,
         stream.allocated_bytes if stream is not None else 0, stream.size_bytes if stream is not None else 0,
         node.attributes or FILE_ATTRIBUTE_NORMAL, opened.persistent_id, opened.volatile_id,
         _CONTEXTS_OFFSET if chain else 0, len(chain))  # fmt: skip
