@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import random
+import shutil
+import subprocess
 import tempfile
 
 import pytest
@@ -34,6 +36,27 @@ class TestFileDiskOnTmpfs(DiskSuite):
         with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
             self.make = lambda: FileDisk.create(os.path.join(folder, "disk"), SIZE, self.runtime)
             yield
+
+
+class TestBlockDevice(DiskSuite):
+    @pytest.fixture(autouse=True)
+    def setup(self, tmp_path):
+        losetup = shutil.which("losetup", path=os.environ.get("PATH", "") + ":/sbin:/usr/sbin")
+        backing = tmp_path / "backing"
+        backing.write_bytes(b"")
+        os.truncate(backing, SIZE)
+        if losetup is None:
+            pytest.skip("no losetup here")
+        made = subprocess.run(
+            [losetup, "-f", "--show", str(backing)], capture_output=True, text=True, timeout=10
+        )
+        if made.returncode:
+            pytest.skip("loop devices cannot be made here")
+        device = made.stdout.strip()
+        self.runtime = InlineRuntime()
+        self.make = lambda: FileDisk.open(device, self.runtime)
+        yield
+        subprocess.run([losetup, "-d", device], check=True, timeout=10)
 
 
 class TestSimDisk(DiskSuite):
