@@ -1,4 +1,4 @@
-"""What every `storage.disk.Disk` does: subclass `DiskSuite`, with `make` set (tests/storage/test_disks.py)."""
+"""What every `storage.disk.Disk` does: subclass `DiskSuite`, with `make` set (see test_disks.py)."""
 
 from __future__ import annotations
 
