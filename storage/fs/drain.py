@@ -71,8 +71,7 @@ class Drain(Core):
             if self._failure is not None:
                 raise self._failure
             self._wanted = max(self._wanted, needed)
-            if not self._draining:
-                self._start_drain()
+            self._hurry()
             await self._round.wait()
 
     # by itself ------------------------------------------------------------------------------------
@@ -95,18 +94,18 @@ class Drain(Core):
             self.forget()
             if self._durable == self._changes and self._overlay.is_empty():
                 break
-            queued = self._overlay.queued_bytes()
-            late = self._runtime.now() - self._dirty_since >= limits.DRAIN_DELAY_S
-            if (late or queued > limits.QUEUE_BYTES_SOON) and not self._draining:
-                self._start_drain()
+            if self._runtime.now() - self._dirty_since >= limits.DRAIN_DELAY_S:
+                self._hurry()
         self._armed = False
 
     def _ended(self) -> bool:
         return self._failure is not None or self._closed
 
-    def _start_drain(self) -> None:
-        self._draining = True
-        self._runtime.spawn(self._drain, "catalog drain")
+    def _hurry(self) -> None:
+        """Drain now, unless that is under way."""
+        if not self._draining:
+            self._draining = True
+            self._runtime.spawn(self._drain, "catalog drain")
 
     async def _drain(self) -> None:
         try:

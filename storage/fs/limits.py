@@ -23,8 +23,8 @@ QUEUE_BYTES_MAX: Final = 64 << 20
 """Committed bytes that wait for the metadata space; above it writers wait for a drain."""
 QUEUE_BYTES_SOON: Final = 8 << 20
 """Above it the drain does not wait for its delay."""
-COMMIT_ROWS_MAX: Final = 4096
-"""Buffered rows after which the change that adds one more commits first."""
+COMMIT_ROWS_MAX: Final = 1024
+"""Buffered rows after which the change that adds one more commits first: a commit takes 5 ms of the loop."""
 
 CHECKPOINT_PAGES: Final = 1000
 WAL_BYTES_MAX: Final = 64 << 20
