@@ -240,8 +240,10 @@ class Connection:
             requests.append(previous)
         if not requests:
             return
-        if requests[0].is_related:
-            requests[0].early = StatusError(Status.INVALID_PARAMETER, "a related request with none before it")
+        for request in requests:
+            if not request.is_related:
+                break
+            request.early = StatusError(Status.INVALID_PARAMETER, "a related request with none before it")
         self.driver.run(Job(self, requests, sealed_by))
 
     def _request(
@@ -405,6 +407,7 @@ class Connection:
         driver."""
         self.is_closing = True
         self.server.connections.pop(self, None)
+        self.server.forget_client(self)
         ended: list[Session] = []
         for channel in list(self.channels.values()):
             session = channel.session

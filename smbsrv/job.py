@@ -91,8 +91,9 @@ class Job:
             chain.session_id, chain.tree_id = request.session_id, request.tree_id
             if request.command == Command.CREATE:
                 chain.had_file_id = True
-                if reply.status >= 0xC0000000:
-                    chain.open = None
+                chain.open = None
+            if request.open is not None and reply.status < 0xC0000000:
+                chain.open = request.open
         if self.async_id:
             self.connection.asynchronous.pop(self.async_id, None)
             self.async_id = 0
@@ -148,8 +149,8 @@ class Job:
     def _message(self, request: Request, reply: Reply) -> OutMessage:
         """[MS-SMB2] 3.3.4.3 Sending a Success Response; 3.3.4.4 Sending an Error Response."""
         flags = SMB2_FLAGS_SERVER_TO_REDIR | (request.flags & SMB2_FLAGS_RELATED_OPERATIONS)
-        if reply.status == Status.USER_SESSION_DELETED:
-            # No key is left to sign with; clients that demand signing heed this status only with the flag.
+        if request.signer is None:
+            # Nothing is there to sign with (no such session); the flag stays, without which clients heed no status.
             flags |= request.flags & SMB2_FLAGS_SIGNED
         low, high = request.process_id, request.tree_id
         credits = 0

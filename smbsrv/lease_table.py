@@ -40,14 +40,6 @@ class LeaseTable:
     def opens_of(self, client_guid: bytes, lease_key: bytes) -> list[Open]:
         return list(self._opens.get((client_guid, lease_key), ()))
 
-    def channel_of(self, client_guid: bytes, lease_key: bytes) -> tuple[Channel, Open] | None:
-        """A channel over which the holder of this lease can be told, and the open it was found by."""
-        for open in self._opens.get((client_guid, lease_key), ()):
-            channel = live_channel(open)
-            if channel is not None:
-                return channel, open
-        return None
-
     def __len__(self) -> int:
         return len(self._opens)
 

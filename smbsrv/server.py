@@ -127,6 +127,8 @@ class Server:
         self.sessions: dict[int, Session] = {}
         self.opens: dict[int, Open] = {}
         self.connections: dict[Connection, None] = {}
+        self.clients: dict[bytes, dict[Connection, None]] = {}
+        """Connections by ClientGuid, the oldest first ([MS-SMB2] 3.3.1.15 Per Client)."""
         self.leases = LeaseTable()
         self.pipes: dict[str, Callable[[Server, Session], Pipe]] = {}
         """Pipes of this server besides the RPC services, by lower-case name; the node adds its own."""
@@ -174,13 +176,19 @@ class Server:
         self.statistics.connections += 1
         return connection
 
+    def forget_client(self, connection: Connection) -> None:
+        known = self.clients.get(connection.client_guid)
+        if known is not None:
+            known.pop(connection, None)
+            if not known:
+                del self.clients[connection.client_guid]
+
     def new_session(self, connection: Connection) -> Session:
         """An IN_PROGRESS session, known to the server and, through its channel, to this connection."""
         need(len(self.sessions) < self.limits.sessions, "sessions")
-        while (
-            session_id := int.from_bytes(self.runtime.random_bytes(8), "little") & ~(1 << 63)
-        ) in self.sessions or (session_id < 0x10000):
-            pass
+        session_id = 0
+        while not session_id or session_id in self.sessions:
+            session_id = int.from_bytes(self.runtime.random_bytes(4), "little")
         now = self.runtime.now()
         session = Session(session_id, connection.dialect, connection.client_guid, creation_s=now, idle_s=now)
         self.sessions[session_id] = session
@@ -309,15 +317,19 @@ class Server:
 
     def lease_break(self, notice: LeaseBreak) -> bool:
         """[MS-SMB2] 3.3.4.7 Object Store Indicates a Lease Break."""
-        found = self.leases.channel_of(notice.client_guid, notice.lease_key)
-        if found is None:
-            opens = self.leases.opens_of(notice.client_guid, notice.lease_key)
-            return any(open.session is not None for open in opens)
-        channel, open = found
-        channel.connection.send_unsolicited(
-            lease_break_message(notice), channel if _must_encrypt(open) else None
-        )
-        return True
+        opens = self.leases.opens_of(notice.client_guid, notice.lease_key)
+        message = lease_break_message(notice)
+        for open in opens:
+            if _must_encrypt(open):
+                channel = live_channel(open)
+                if channel is not None:
+                    channel.connection.send_unsolicited(message, channel)
+                    return True
+        for connection in self.clients.get(notice.client_guid, ()) if opens else ():
+            if connection.has_session and not connection.is_closing:
+                connection.send_unsolicited(message, None)
+                return True
+        return False
 
     def open_purged(self, file: File) -> None:
         open = file.context

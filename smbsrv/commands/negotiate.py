@@ -90,6 +90,7 @@ async def handle(request: Request) -> Reply:
             connection.cipher = CipherId.AES_128_CCM
     connection.client_guid = message.client_guid
     connection.client_security_mode = message.security_mode
+    connection.server.clients.setdefault(message.client_guid, {})[connection] = None
     _settle(connection, dialect, message.capabilities)
     body = _response(connection, dialect, contexts)
     return Reply(body, preauth=connection.endpoint.preauth if contexts else None)
