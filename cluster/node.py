@@ -175,7 +175,7 @@ class Node:
         mirrored = "mirror" if len(self.disks) > 1 else "simple"
         try:
             await pool.create_space(
-                f"{name}/metadata", mirrored, metadata_size(size_bytes, pool.status().slab_bytes)
+                f"{name}/metadata", mirrored, metadata_size(size_bytes, pool.status().slab_bytes), columns=1
             )
             await pool.create_space(
                 f"{name}/data",

@@ -57,8 +57,10 @@ def test_names_compare_without_case_and_are_checked() -> None:
         made.remove("nobody")
 
 
-@pytest.mark.parametrize("user", [{}, {"name": "a", "rid": 1, "nt_hash": "zz"}, {"name": "a", "rid": 1,
-"nt_hash": "00"}]) def test_a_damaged_account_is_refused(user: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    "user", [{}, {"name": "a", "rid": 1, "nt_hash": "zz"}, {"name": "a", "rid": 1, "nt_hash": "00"}]
+)
+def test_a_damaged_account_is_refused(user: dict[str, object]) -> None:
     text = json.dumps({"format": 1, "body": {"machine_sid": "S-1-5-21-1-2-3", "users": [user]}})
     with pytest.raises(ConfigError, match="users.json"):
         Accounts.from_record(config.load_one(AccountsRecord, text, "users.json"), "users.json")
