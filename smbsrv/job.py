@@ -110,6 +110,12 @@ class Job:
         """Whether the current request may go asynchronous where it stands."""
         if len(self.connection.asynchronous) >= self.connection.server.limits.async_requests_per_connection:
             return False
+        return self.may_tell() or self.current.command == Command.SET_INFO
+
+    def may_tell(self) -> bool:
+        """Whether it may be told so: by its place in the chain, where only CREATE may in the middle. A
+        SET_INFO there waits in silence, for as long as a lease break takes: Linux renames by CREATE,
+        SET_INFO, CLOSE in one chain, and holds the very handles under the directory that have to go first."""
         return self.index == len(self.requests) - 1 or self.current.command == Command.CREATE
 
     def waits(self) -> None:
@@ -119,7 +125,7 @@ class Job:
 
     def interim(self) -> None:
         """Tell the client that it takes longer, once, with all that is answered already."""
-        if self.async_id or self.connection.is_closing:
+        if self.async_id or self.connection.is_closing or not self.may_tell():
             return
         self.async_id = self.connection.new_async_id(self)
         request = self.current
@@ -150,7 +156,8 @@ class Job:
         """[MS-SMB2] 3.3.4.3 Sending a Success Response; 3.3.4.4 Sending an Error Response."""
         flags = SMB2_FLAGS_SERVER_TO_REDIR | (request.flags & SMB2_FLAGS_RELATED_OPERATIONS)
         if request.signer is None:
-            # Nothing is there to sign with (no such session); the flag stays, without which clients heed no status.
+            # Nothing is there to sign with (no such session); the flag stays, without which clients heed no
+            # status.
             flags |= request.flags & SMB2_FLAGS_SIGNED
         low, high = request.process_id, request.tree_id
         credits = 0
