@@ -130,7 +130,8 @@ class Request:
         self.counted: Open | None = None
         self.chain: Chain | None = None
         self.outlives_connection = False
-        """Goes on when its connection is lost while its session has another: a client may ask for it again there."""
+        """Goes on when its connection is lost while its session has another: a client may ask for it again
+        there."""
 
     @property
     def is_replay(self) -> bool:

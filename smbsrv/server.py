@@ -309,7 +309,8 @@ class Server:
         open.oplock_level = level
         channel = live_channel(open)
         if channel is None:
-            # Its last channel is gone, and `client_lost` is about to keep or close it: that will be the answer.
+            # Its last channel is gone, and `client_lost` is about to keep or close it: that will be the
+            # answer.
             return open.session is not None
         message = oplock_break_message(level, open.persistent_id, open.volatile_id)
         channel.connection.send_unsolicited(message, channel if _must_encrypt(open) else None)
