@@ -9,7 +9,6 @@ lost.
 from __future__ import annotations
 
 from smbproto.dtyp import FILE_LIST_DIRECTORY
-from smbproto.fscc import FILE_NOTIFY_VALID_MASK
 from smbproto.fscc.notify import encode_notify
 from smbproto.smb2.change_notify import SMB2_WATCH_TREE, ChangeNotifyRequest, ChangeNotifyResponse
 from smbproto.status import Status, StatusError
@@ -27,12 +26,10 @@ async def handle(request: Request) -> Reply | bytes:
     file = opened.file
     if file is None or not file.is_directory or file.stream is not None:
         raise StatusError(Status.INVALID_PARAMETER, "not an open of a directory")
-    if not message.completion_filter & FILE_NOTIFY_VALID_MASK:
-        raise StatusError(Status.INVALID_PARAMETER, f"completion filter {message.completion_filter:#x}")
     if not file.granted_access & FILE_LIST_DIRECTORY:
         raise StatusError(Status.ACCESS_DENIED, "the open may not list")
     changes = await file.watch(
-        message.completion_filter & FILE_NOTIFY_VALID_MASK,
+        message.completion_filter,
         bool(message.flags & SMB2_WATCH_TREE),
         message.output_buffer_length,
     )
