@@ -17,7 +17,7 @@ say() { printf 'setup: %s\n' "$*" >&2; }
 die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 
 RUN_PACKAGES="python3 python3-venv"
-TEST_PACKAGES="git smbclient samba samba-vfs-modules samba-testsuite cifs-utils rclone qemu-system-x86 gcc make libc6-dev libssl-dev"
+TEST_PACKAGES="git smbclient samba samba-vfs-modules samba-testsuite cifs-utils rclone iproute2 iptables qemu-system-x86 gcc make libc6-dev libssl-dev"
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"

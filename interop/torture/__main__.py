@@ -14,6 +14,7 @@ from pathlib import Path
 from interop import peers, server
 from interop.target import Target
 from interop.torture import expect, plan
+from interop.torture.network import own_network
 from interop.torture.run import Outcome, Run
 
 STARTERS: dict[str, Callable[[Path], Target]] = {
@@ -29,6 +30,10 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("--limit", type=float, default=60, metavar="SECONDS", help="for one test")
+    parser.add_argument(
+        "--minutes", type=float, default=60, help="for all; what is left over counts as failed"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no line for each test")
     parser.add_argument("--out", type=Path, default=plan.BUILD / "torture.tsv", help="where the results go")
     parser.add_argument("--logs", type=Path, default=plan.BUILD / "torture-logs", help="every test's output")
     parser.add_argument(
@@ -40,20 +45,29 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def chosen_tests(tool: plan.Smbtorture, only: list[str]) -> list[str]:
-    return [test for test in tool.leaves() if plan.excluded(test) is None
-            and (not only or any(fnmatch.fnmatchcase(test, pattern) for pattern in only))]
-
-
 def show(outcome: Outcome) -> None:
     print(f"{outcome.result:8} {outcome.seconds:7.2f} {outcome.test}  {outcome.why[:150]}", flush=True)
 
 
-def run_against(target: Target, tool: plan.Smbtorture, options: argparse.Namespace) -> int:
+def run_against(target: Target, tool: plan.Smbtorture, options: argparse.Namespace, can_block: bool) -> int:
+    """Run, write the results, and say what is not as expected; 1 if anything is."""
     options.logs.mkdir(parents=True, exist_ok=True)
-    tests = chosen_tests(tool, options.only)
+    tests = [
+        test for test in plan.chosen(tool.leaves(), target.shares, can_block)
+        if not options.only or any(fnmatch.fnmatchcase(test, pattern) for pattern in options.only)
+    ]
     started = time.monotonic()
-    outcomes = Run(tool, target, tests, options.jobs, options.limit, logs=options.logs, report=show).run()
+    outcomes = Run(
+        tool,
+        target,
+        tests,
+        options.jobs,
+        options.limit,
+        started + 60 * options.minutes,
+        can_block,
+        options.logs,
+        report=(lambda outcome: None) if options.quiet else show,
+    ).run()
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text("".join(outcome.row() for outcome in outcomes.values()))
     expected = expect.load(options.version, target.kind)
@@ -64,6 +78,8 @@ def run_against(target: Target, tool: plan.Smbtorture, options: argparse.Namespa
             if outcome.result != "success" and outcome.test not in expected:
                 print(f"{outcome.test}\t{outcome.result}\tall\t{outcome.why}")
     found = expect.surprises(outcomes, expected)
+    if target.is_ours and "Traceback (most recent call last)" in target.process.text():
+        found.append(f"the server logged a traceback: see {options.out.with_suffix('.server.log')}")
     print(*found, sep="\n")
     print(f"{len(outcomes) - len(found)} passed, {len(found)} failed")
     return 1 if found else 0
@@ -77,11 +93,12 @@ def main() -> int:
             reason = plan.excluded(test)
             print(test if reason is None else f"# {test}: {reason}")
         return 0
+    can_block = own_network()
     folder = peers.tmpfs_folder("sofs-torture.")
     try:
         target = STARTERS[options.server](folder)
         try:
-            return run_against(target, tool, options)
+            return run_against(target, tool, options, can_block)
         finally:
             target.stop()
             shutil.copy(target.process.log, options.out.with_suffix(".server.log"))

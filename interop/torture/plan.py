@@ -6,7 +6,7 @@ import fnmatch
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -58,11 +58,19 @@ SLOW = (
     ("smb2.create.bench-*", 180),
 )
 
-# (pattern, share): tests that mean something only on a share that is configured so, where the server has it.
+# (pattern, share): tests that mean something only on a share configured so; left out where there is none.
 SHARE_FOR = (
     ("smb2.create_no_streams*", "nostreams"),
     ("smb2.acls_non_canonical*", "noncanon"),
     ("smb2.dosmode", "dosmode"),
+)
+
+# Tests that cut a connection with iptables, which takes a network namespace of its own, hence root.
+BLOCKING = (
+    "smb2.replay.dhv2-pending3*",
+    "smb2.multichannel.leases.test[24]",
+    "smb2.multichannel.oplocks.test[23]*",
+    "smb2.oplock.batch22b",
 )
 
 # (pattern, options): maxfid opens up to 65,520 files; a thousand a session show the same.
@@ -123,9 +131,19 @@ def matching(test: str, table: Sequence[tuple[str, T]]) -> list[T]:
 
 
 def excluded(test: str) -> str | None:
-    """Why a test is left out, or None."""
+    """Why a test is left out whatever the server, or None."""
     reasons = matching(test, EXCLUDED)
     return reasons[0] if reasons else None
+
+
+def chosen(leaves: Sequence[str], shares: Container[str], can_block: bool) -> list[str]:
+    """The tests to run on a server with these shares."""
+    return [
+        test for test in leaves
+        if excluded(test) is None
+        and all(share in shares for share in matching(test, SHARE_FOR))
+        and (can_block or not any(fnmatch.fnmatchcase(test, pattern) for pattern in BLOCKING))
+    ]
 
 
 def limit_s(test: str, default_s: float) -> float:

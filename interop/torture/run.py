@@ -77,6 +77,7 @@ class Run:
     jobs: int = 4
     limit_s: float = 60.0
     deadline_s: float | None = None              # of the whole run, on the monotonic clock
+    can_block: bool = False                      # smbtorture may use iptables: the network is its own
     logs: Path | None = None
     report: Callable[[Outcome], None] = lambda outcome: None
     outcomes: dict[str, Outcome] = field(default_factory=dict)
@@ -107,6 +108,8 @@ class Run:
         if target.second_user:
             argv += [f"--option=torture:user2name={target.second_user}",
                      f"--option=torture:user2password={target.second_password}"]
+        if self.can_block:
+            argv.append("--option=torture:use_iptables=yes")
         for options in plan.matching(test, plan.OPTIONS_FOR):
             argv += options
         return [*argv, test]
