@@ -123,8 +123,7 @@ class Actor:
             self.doing = f"session.close {name.path}"
             await self.client.close(handle)
         finally:
-            if handle.is_open:
-                self.client.forget(handle)
+            await self.let_go(handle)
             name.gate.leave()
 
     async def again(self, handle: Handle) -> bool:
@@ -500,7 +499,8 @@ class Actor:
         if not handle.locks:
             return
         lock = handle.locks.pop(self.rng.randrange(len(handle.locks)))
-        handle.stream.locks.remove(lock)
+        if lock in handle.stream.locks:
+            handle.stream.locks.remove(lock)
         request = LockRequest(
             locks=(LockElement(lock.start, lock.end - lock.start, SMB2_LOCKFLAG_UNLOCK),), file_id=handle.file_id
         )
@@ -568,8 +568,7 @@ class Actor:
                 self.sim.count("renamed")
             await self.client.close(handle)
         finally:
-            if handle.is_open:
-                self.client.forget(handle)
+            await self.let_go(handle)
 
     async def _set_name(self, handle: Handle, info: bytes) -> None:
         await self.set_info(handle, fscc.FILE_RENAME_INFORMATION, info)
@@ -629,14 +628,20 @@ class Actor:
                     self.sim.count("refused by a lock")
                 await self.client.close(second)
             finally:
-                if second.is_open:
-                    self.client.forget(second)
+                await self.let_go(second)
                 other.gate.leave()
             await self.client.close(first)
         finally:
-            if first.is_open:
-                self.client.forget(first)
+            await self.let_go(first)
             one.gate.leave()
+
+    async def let_go(self, handle: Handle) -> None:
+        """Whatever happened to it: nothing of it is left at the server, or its connection is lost."""
+        if handle.is_open:
+            try:
+                await self.client.close(handle)
+            except Lost:
+                pass
 
     async def _copy(self, source: Handle, target: Handle) -> None:
         first, second = sorted((source.file, target.file), key=lambda file: file.number)

@@ -192,7 +192,8 @@ class SimClient:
 
     def cut(self) -> None:
         """The connection is gone: nothing is believed any more."""
-        self._up = trio.Event()
+        if self._up.is_set():
+            self._up = trio.Event()
         for lease in self.leases.values():
             lease.stream.caching.pop(lease, None)
             lease.breaks.clear()

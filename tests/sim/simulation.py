@@ -200,7 +200,7 @@ class Simulation:
             return
         while True:
             await trio.sleep(self.rng.expovariate(1 / mean_s))
-            if self.node is not None and self.node.is_up:
+            if self._serving.is_set():
                 act()
 
     async def _cut_wires(self) -> None:
@@ -248,6 +248,7 @@ class Simulation:
         self.rng.shuffle(kinds)
         for kind in kinds:
             await trio.sleep(self.rng.expovariate(1 / 3.0))
+            assert self._serving.is_set()
             self._serving = trio.Event()
             node = self.node
             assert node is not None
