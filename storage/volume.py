@@ -268,6 +268,10 @@ class File(Protocol):
         stream suffix."""
         ...
 
+    def short_name(self) -> str:
+        """The 8.3 name of the last component, which also opens it; "" for the share's root."""
+        ...
+
     def is_delete_pending(self) -> bool: ...
     def link_count(self) -> int:
         """Links that are not pending deletion, as FileStandardInformation shows it."""

@@ -26,6 +26,7 @@ from storage.objectstore.errors import status_error
 from storage.objectstore.locks import LockTable
 from storage.objectstore.metadata import STICKY_CHANGED, STICKY_WRITTEN
 from storage.objectstore.notify import WAITERS_MAX, Watch
+from storage.objectstore.shortnames import short_name
 from storage.objectstore.state import READS, WRITES, Link, NodeState, StreamState
 from storage.units import FileOffset
 from storage.volume import CachingGrant, File, RangeLock, Token
@@ -354,6 +355,10 @@ class OpenFile:
     # names, attributes
     def name(self) -> str:
         return naming.name_of(self)
+
+    def short_name(self) -> str:
+        last = naming.name_of(self).rpartition("\\")[2].partition(":")[0]
+        return short_name(last, self._fs.fold(last)) if last else ""
 
     def is_delete_pending(self) -> bool:
         return self.came_by.delete_pending or self.state.delete_pending or self.came_by.is_gone

@@ -15,6 +15,7 @@ from smbproto import fscc
 from smbproto.status import Status, StatusError, StoppedOnSymlink
 from storage.fs.port import Node, NodeId
 from storage.objectstore.names import ParsedPath, parse_path
+from storage.objectstore.shortnames import find_by_short_name
 from storage.volume import OpenRequest
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ def find(volume: ObjectStoreVolume, request: OpenRequest, parsed: ParsedPath) ->
     last = len(components) - 1
     for index, component in enumerate(components):
         entry = fs.lookup(directory, component)
+        if entry is None and "~" in component:
+            entry = find_by_short_name(fs, directory, component)
         if entry is None:
             if index < last:
                 raise StatusError(Status.OBJECT_PATH_NOT_FOUND, f"no {component!r} in {request.path!r}")

@@ -7,7 +7,6 @@ Information; [MS-FSCC] 2.4 File Information Classes. Access: what [MS-FSA] 2.1.5
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from struct import Struct
 from typing import TYPE_CHECKING
@@ -41,7 +40,6 @@ _COMPRESSION = Struct("<QHBBB3x")
 _NETWORK_OPEN = Struct("<QQQQQQI4x")
 _ATTRIBUTE_TAG = Struct("<II")
 _ID = Struct("<QQ8x")
-_SHORT_NAME = re.compile(r"[!#$%&'()0-9@A-Z^_`a-z{}~-]{1,8}(\.[!#$%&'()0-9@A-Z^_`a-z{}~-]{1,3})?")
 """[MS-FSCC] 2.1.5.2.1 8.3 Filename."""
 
 
@@ -100,12 +98,12 @@ def normalized_name(file: File) -> Result:
 
 
 def alternate_name(file: File) -> Result:
-    """[MS-FSCC] 2.4.5 FileAlternateNameInformation. Volumes here generate no short names: a name that is one
-    already is its own, for any other [MS-FSA] 2.1.5.12.4 says OBJECT_NAME_NOT_FOUND."""
-    last = file.name().rpartition("\\")[2].partition(":")[0]
-    if not _SHORT_NAME.fullmatch(last):
-        raise StatusError(Status.OBJECT_NAME_NOT_FOUND, f"{last!r} has no short name")
-    text = _utf16(last.upper())
+    """[MS-FSCC] 2.4.5 FileAlternateNameInformation; [MS-FSA] 2.1.5.12.4 OBJECT_NAME_NOT_FOUND where there
+    is none."""
+    name = file.short_name()
+    if not name:
+        raise StatusError(Status.OBJECT_NAME_NOT_FOUND, "the root has no short name")
+    text = _utf16(name)
     return Result(_U32.pack(len(text)) + text, 8)
 
 
