@@ -194,13 +194,10 @@ class Allocator:
         for group in sorted(self._dirty):
             used = self._used[group]
             size = self._size(group)
-            states = self._maps.get(group)
-            if states is None or used in (0, size):
-                rows.append((group, used, None))
-            else:
-                rows.append((group, used, pack(states)))
-            if states is not None and (used == size or self._room[group] == size):
-                del self._maps[group]
+            bitmap = None if used in (0, GROUP_CLUSTERS) else pack(self._map(group))
+            rows.append((group, used, bitmap))
+            if used == size or self._room[group] == size:
+                self._maps.pop(group, None)
         self._dirty.clear()
         return rows
 

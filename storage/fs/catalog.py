@@ -135,6 +135,8 @@ class CatalogFileSystem(Ranges):
                 raise CatalogCorrupt(
                     f"the volume was made on {made} bytes of data space, this one has {data.size_bytes}"
                 )
+            if int(volume._meta["data_bytes"]) < data.size_bytes:
+                volume._run("update meta set value=? where key='data_bytes'", [(data.size_bytes,)])
             volume._free_orphans()
             # Ids are put aside before any is used, so that none is used twice.
             volume._changes += 1

@@ -310,7 +310,7 @@ class _Checker:
         expected = self._expected_groups()
         for group, used, bitmap in self._db.execute("select id, used, bitmap from groups"):
             size = self._group_size(group)
-            if size <= 0 or (bitmap is None and used not in (0, size)):
+            if size <= 0 or (bitmap is None and used not in (0, GROUP_CLUSTERS)):
                 self.report.problem(f"allocation group {group} with {used} clusters in use has no bitmap")
                 continue
             states = (
@@ -396,7 +396,7 @@ class _Checker:
         self.report.allocated_bytes = 0
         for group, states in self._expected_groups().items():
             used = states.count(1)
-            bitmap = None if used == len(states) else pack(states)
+            bitmap = None if used == GROUP_CLUSTERS else pack(states)
             run("insert into groups(id, used, bitmap) values(?,?,?)", (group, used, bitmap))
         self.report.repaired.append("allocation bitmaps and shared clusters are rebuilt from the runs")
 

@@ -51,6 +51,18 @@ def _clamped(node: object, attributes: object, *more: Any) -> tuple[object, ...]
     return node, attributes, *(min(time, _TIME_MAX) for time in more[:4]), *more[4:]
 
 
+def _storage_error(error: Exception) -> StorageError:
+    """What a space raised comes through SQLite as it was, or as the cause of SQLite's error."""
+    if isinstance(error, StorageError):
+        return error
+    cause = error.__cause__ or error.__context__
+    if isinstance(cause, StorageError):
+        return cause
+    if isinstance(error, apsw.FullError):
+        return VolumeFull(f"the catalog is full: {error}")
+    return CatalogCorrupt(f"the catalog failed: {error}")
+
+
 class Core:
     """State and write-behind, shared by the classes that together make the file system."""
 
@@ -102,8 +114,10 @@ class Core:
     def _rows(self, sql: str, parameters: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         try:
             return self._db.execute(sql, parameters).fetchall()
-        except apsw.Error as error:
-            self._broken(error)
+        except (apsw.Error, StorageError) as error:
+            if self._in_transaction == self._db.in_transaction:
+                raise _storage_error(error) from error
+            self._broken(error)  # SQLite rolled back what was written out.
 
     def _one(self, sql: str, parameters: tuple[object, ...] = ()) -> int:
         return int(self._rows(sql, parameters)[0][0])
@@ -112,26 +126,17 @@ class Core:
         """Execute once for each row, inside the open transaction."""
         if not rows:
             return
-        self._begin()
         try:
+            if not self._in_transaction:
+                self._db.execute("begin immediate")
+                self._in_transaction = True
             self._db.executemany(sql, rows)
-        except apsw.Error as error:
+        except (apsw.Error, StorageError) as error:
             self._broken(error)
 
-    def _begin(self) -> None:
-        if not self._in_transaction:
-            self._db.execute("begin immediate")
-            self._in_transaction = True
-
-    def _broken(self, error: apsw.Error) -> NoReturn:
-        """SQLite failed: what is in memory can no longer be made durable."""
-        cause = error.__cause__ or error.__context__
-        if isinstance(error, apsw.FullError):
-            failure: StorageError = VolumeFull(f"the catalog is full: {error}")
-        elif isinstance(cause, StorageError):
-            failure = cause
-        else:
-            failure = CatalogCorrupt(f"the catalog failed: {error}")
+    def _broken(self, error: Exception) -> NoReturn:
+        """SQLite failed at a write: what is in memory can no longer be made durable."""
+        failure = _storage_error(error)
         self._failure = self._failure or failure
         raise failure from error
 
@@ -191,7 +196,7 @@ class Core:
                 self._db.execute("commit")
                 self._in_transaction = False
                 self._measure_room()
-        except apsw.Error as error:
+        except (apsw.Error, StorageError) as error:
             self._broken(error)
         self._committed = self._changes
         freed = self._allocator.take_freed()

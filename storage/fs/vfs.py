@@ -94,7 +94,8 @@ class _Wal(_File):
         self._overlay.write_wal(offset, data)
 
     def xTruncate(self, size: int) -> None:
-        self._overlay.wal_size = min(self._overlay.wal_size, size)
+        if size == 0 and self._overlay.wal_size:
+            self._overlay.drop_wal()
 
     def xSync(self, flags: int) -> None:
         self._overlay.barrier()

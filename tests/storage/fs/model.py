@@ -8,16 +8,29 @@ of its own, so bytes of another file show."""
 from __future__ import annotations
 
 import random
+from collections.abc import Coroutine
+from typing import Any
 
 from storage.errors import VolumeFull
 from storage.fs.catalog import CatalogFileSystem
 from storage.fs.port import ExtendedAttribute, Node, Stream
 from storage.units import FileOffset
+from tests.sim.runtime import InlineRuntime
 
 SPARSE = 0x200
 NAMES = ("alpha", "Beta", "gamma", "DELTA", "é", "ж.txt", "a very long name " * 4, "Ω", "\ud800x")
 SIZES = (1, 100, 4096, 5000, 65536, 70_000, 140_000)
 STREAM_MAX = 230_000
+
+
+def run_to_end(runtime: InlineRuntime, main: Coroutine[Any, Any, None]) -> None:
+    """Run `main`; timers that are still asleep then end with it."""
+    try:
+        runtime.run(main)
+    finally:
+        for task in runtime._tasks:
+            task.close()
+        runtime._tasks.clear()
 
 
 class ModelNode:

@@ -5,12 +5,13 @@ import random
 
 import pytest
 
-from storage.errors import DiskFailed, VolumeFull
+from storage.errors import BlockCorrupt, CatalogCorrupt, DiskFailed, VolumeFull
 from storage.fs import limits
 from storage.fs.catalog import CatalogFileSystem
 from storage.fs.check import check_catalog
 from storage.fs.port import ExtendedAttribute
 from tests.sim.runtime import InlineRuntime
+from tests.storage.fs.model import run_to_end
 from tests.suites.memoryspace import MemorySpace, Power
 
 METADATA_BYTES = 16 << 20
@@ -30,7 +31,7 @@ def volume(body, *, metadata_bytes=METADATA_BYTES, data_bytes=16 << 20, seed=Non
             await fs.close()
             assert (await check_catalog(metadata, data, runtime)).problems == []
 
-    runtime.run(main())
+    run_to_end(runtime, main())
 
 
 def make(fs, name, directory=None, **more):
@@ -461,3 +462,74 @@ def test_an_operation_that_waits_keeps_its_clusters_from_others():
         assert get(fs, other, 239 * CLUSTER, CLUSTER) == b"b" * CLUSTER
 
     volume(body)
+
+
+def test_a_grown_data_space_is_used():
+    """A data space that was extended gives its new clusters, also where the last group was full."""
+
+    async def body(fs, metadata, data, runtime):
+        node = make(fs, "a")
+        put(fs, node, 0, b"a" * fs.usage().free_bytes)
+        await fs.close()
+        larger = MemorySpace(data.size_bytes + (40 << 20), runtime)
+        larger._bytes[: data.size_bytes] = data._bytes
+        again = await CatalogFileSystem.open(metadata, larger, runtime)
+        assert again.usage().free_bytes == 40 << 20
+        found = again.lookup(again.root(), "a").node
+        put(again, found, found.data.size_bytes, b"b" * (30 << 20))
+        await again.close()
+        assert (await check_catalog(metadata, larger, runtime)).problems == []
+        with pytest.raises(CatalogCorrupt):
+            await CatalogFileSystem.open(metadata, data, runtime)
+
+    volume(body, sound=False)
+
+
+def test_a_bad_block_under_the_catalog_is_a_typed_error_and_no_more():
+    """storage/errors.py: A caller never gets wrong bytes in place of one of these; what can be read is
+    still read."""
+
+    async def body(fs, metadata, data, runtime):
+        for i in range(2000):
+            make(fs, f"file{i}")
+        await fs.close()
+        again = await CatalogFileSystem.open(metadata, data, runtime)
+        again.root()
+
+        def broken(offset, into):
+            raise BlockCorrupt(f"no copy of the block at {offset} passed its checksum")
+
+        metadata.read_now, real = broken, metadata.read_now
+        with pytest.raises(BlockCorrupt):
+            again.lookup(again.root(), "file1000")
+        metadata.read_now = real
+        assert again.lookup(again.root(), "file1000") is not None
+        make(again, "more")
+        await again.close()
+
+    volume(body, sound=False)
+
+
+def test_a_bad_block_inside_a_transaction_ends_the_file_system():
+    """SQLite may roll back what was written out: nothing may be acknowledged after that."""
+
+    async def body(fs, metadata, data, runtime):
+        for i in range(3000):
+            make(fs, f"file{i}")
+        await fs.close()
+        again = await CatalogFileSystem.open(metadata, data, runtime)
+        for i in range(20):
+            make(again, f"new{i * 7919}")
+
+        def broken(offset, into):
+            raise BlockCorrupt(f"no copy of the block at {offset} passed its checksum")
+
+        metadata.read_now = broken
+        with pytest.raises(BlockCorrupt):
+            await again.sync()
+        with pytest.raises(BlockCorrupt):
+            make(again, "more")
+        with pytest.raises(BlockCorrupt):
+            await again.close()
+
+    volume(body, sound=False)

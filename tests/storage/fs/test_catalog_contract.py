@@ -6,6 +6,7 @@ import random
 from storage.fs.catalog import CatalogFileSystem
 from storage.fs.check import check_catalog
 from tests.sim.runtime import InlineRuntime
+from tests.storage.fs.model import run_to_end
 from tests.suites.filesystem import FileSystemContract
 from tests.suites.memoryspace import MemorySpace
 
@@ -25,7 +26,7 @@ class TestCatalog(FileSystemContract):
             report = await check_catalog(metadata, data, runtime)
             assert report.problems == []
 
-        runtime.run(main())
+        run_to_end(runtime, main())
 
 
 class TestCatalogOnSlowSpaces(FileSystemContract):
@@ -45,4 +46,4 @@ class TestCatalogOnSlowSpaces(FileSystemContract):
             report = await check_catalog(metadata, data, runtime)
             assert report.problems == []
 
-        runtime.run(main())
+        run_to_end(runtime, main())

@@ -8,6 +8,7 @@ from storage.fs.catalog import CatalogFileSystem, load_overlay, write_queue
 from storage.fs.check import check_catalog
 from storage.fs.vfs import SpaceVfs
 from tests.sim.runtime import InlineRuntime
+from tests.storage.fs.model import run_to_end
 from tests.suites.memoryspace import MemorySpace
 
 METADATA_BYTES = 8 << 20
@@ -78,7 +79,7 @@ def test_damage_is_found_and_what_is_derived_is_repaired(damage):
         assert fs.lookup(fs.root(), "folder") is not None
         await fs.close()
 
-    runtime.run(main())
+    run_to_end(runtime, main())
 
 
 def test_a_sound_catalog_has_no_problems_and_is_counted():
@@ -91,7 +92,7 @@ def test_a_sound_catalog_has_no_problems_and_is_counted():
         assert (report.problems, report.files, report.directories) == ([], 2, 2)
         assert report.allocated_bytes == 2 * 3 * 65536
 
-    runtime.run(main())
+    run_to_end(runtime, main())
 
 
 @pytest.mark.parametrize("offset", (0, 9, 30, 66))
@@ -107,7 +108,7 @@ def test_a_damaged_header_is_a_typed_error(offset):
         with pytest.raises(CatalogCorrupt):
             await check_catalog(metadata, data, runtime)
 
-    runtime.run(main())
+    run_to_end(runtime, main())
 
 
 def test_a_data_space_that_is_too_small_is_refused():
@@ -119,4 +120,4 @@ def test_a_data_space_that_is_too_small_is_refused():
         with pytest.raises(CatalogCorrupt, match="data space"):
             await CatalogFileSystem.open(metadata, MemorySpace(DATA_BYTES // 2, runtime), runtime)
 
-    runtime.run(main())
+    run_to_end(runtime, main())

@@ -8,7 +8,7 @@ from storage.errors import StorageError, VolumeFull
 from storage.fs.catalog import CatalogFileSystem
 from storage.fs.check import check_catalog
 from tests.sim.runtime import InlineRuntime
-from tests.storage.fs.model import real_bytes
+from tests.storage.fs.model import real_bytes, run_to_end
 from tests.suites.memoryspace import MemorySpace, Power
 
 TASKS = 6
@@ -136,4 +136,4 @@ def test_tasks_at_once_never_mix_files_and_leave_a_sound_catalog(seed):
         await again.close()
         assert (await check_catalog(metadata, data, runtime)).problems == []
 
-    runtime.run(main())
+    run_to_end(runtime, main())

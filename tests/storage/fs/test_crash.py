@@ -9,7 +9,7 @@ from storage.errors import StorageError
 from storage.fs.catalog import CatalogFileSystem
 from storage.fs.check import check_catalog
 from tests.sim.runtime import InlineRuntime
-from tests.storage.fs.model import Script, check_recovered
+from tests.storage.fs.model import Script, check_recovered, run_to_end
 from tests.suites.memoryspace import MemorySpace, Power
 
 METADATA_BYTES = 6 << 20
@@ -47,7 +47,7 @@ def test_random_operations_agree_with_the_model(seed):
             await script.compare()
         await fs.close()
 
-    runtime.run(main())
+    run_to_end(runtime, main())
 
 
 @pytest.mark.parametrize("seed", range(14))
@@ -83,7 +83,7 @@ def test_after_a_power_cut_the_volume_is_as_it_was_at_some_moment_since_the_last
         fs = await CatalogFileSystem.format(*spaces, runtime, security=b"root")
         await fs.close()
 
-    runtime.run(begin())
+    run_to_end(runtime, begin())
     for _ in range(4):
         power = Power()
         for space in spaces:
@@ -91,7 +91,7 @@ def test_after_a_power_cut_the_volume_is_as_it_was_at_some_moment_since_the_last
             space.keeps_versions = True
             if seed % 2:
                 space.slow(rng)
-        runtime.run(life(power))
+        run_to_end(runtime, life(power))
         runtime = InlineRuntime(rng=rng)
         spaces = [space.power_cut(rng, runtime) for space in spaces]
 
