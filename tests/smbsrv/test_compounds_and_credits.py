@@ -1,4 +1,5 @@
-"""Compounds, message ids, credits, asynchronous responses, CANCEL. [MS-SMB2] 3.3.1.1, 3.3.1.2, 3.3.4.2, 3.3.5.2.7, 3.3.5.16."""
+"""Compounds, message ids, credits, asynchronous responses, CANCEL. [MS-SMB2] 3.3.1.1, 3.3.1.2, 3.3.4.2,
+3.3.5.2.7, 3.3.5.16."""
 
 import pytest
 from hypothesis import given, settings
@@ -49,7 +50,8 @@ def statuses(responses) -> list[Status]:
 
 @pytest.mark.parametrize("is_sealing", [False, True])
 def test_related_requests_inherit_the_file(is_sealing):
-    """3.3.5.2.7.2: FileId, SessionId, TreeId are those of the previous operation. One frame, each element signed."""
+    """3.3.5.2.7.2: FileId, SessionId, TreeId are those of the previous operation. One frame, each element
+    signed."""
     peer = Site().logged_on()
     peer.is_sealing = is_sealing
     answers = peer.compound(create("f"), write(b"data"), read(), CLOSE)
@@ -60,7 +62,8 @@ def test_related_requests_inherit_the_file(is_sealing):
 
 
 def test_failure_of_the_create_is_everybodys():
-    """"If the previous operation fails with an error, the server SHOULD fail the current operation with the same." """
+    """"If the previous operation fails with an error, the server SHOULD fail the current operation with the
+    same." """
     peer = Site().logged_on()
     answers = peer.compound(create("nowhere", create_disposition=1), read(), CLOSE)
     assert statuses(answers) == [Status.OBJECT_NAME_NOT_FOUND] * 3
@@ -88,7 +91,8 @@ def test_a_related_request_without_file_is_invalid_handle():
 
 
 def test_first_request_must_not_be_related():
-    """3.3.5.2.7.2: the chain fails with STATUS_INVALID_PARAMETER, up to where an unrelated request begins anew."""
+    """3.3.5.2.7.2: the chain fails with STATUS_INVALID_PARAMETER, up to where an unrelated request begins
+    anew."""
     peer = Site().logged_on()
     out = bytearray()
     for index, (command, body) in enumerate((create("f"), CLOSE, ECHO)):
@@ -101,7 +105,8 @@ def test_first_request_must_not_be_related():
 
 @pytest.mark.parametrize("following", [8, 60, 71, 100, 4096, 0xFFFFFFF8])
 def test_broken_chains_end_the_connection(following):
-    """"If each request ... does not start at an 8-byte aligned boundary, the server SHOULD disconnect." (3.3.5.2.7)"""
+    """"If each request ... does not start at an 8-byte aligned boundary, the server SHOULD disconnect."
+    (3.3.5.2.7)"""
     peer = Site().logged_on()
     message = peer.message(ECHO[0], ECHO[1] + bytes(28), next_command=following)
     with pytest.raises(ProtocolViolation):
@@ -295,7 +300,8 @@ def test_last_of_a_compound_may_wait_and_what_is_done_leaves_before():
 
 
 def test_in_the_middle_of_a_compound_nothing_may_wait():
-    """3.3.5.2.7: "The server MAY fail requests in a compound chain which require asynchronous processing." """
+    """3.3.5.2.7: "The server MAY fail requests in a compound chain which require asynchronous processing."
+    """
     peer = Site().logged_on()
     answers = peer.compound(create("d", create_options=1), notify(), CLOSE)
     assert statuses(answers) == [Status.SUCCESS, Status.INTERNAL_ERROR, Status.SUCCESS]

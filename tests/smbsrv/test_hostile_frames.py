@@ -1,4 +1,5 @@
-"""Whatever bytes come, the endpoint answers, ignores, or ends that connection with ProtocolViolation; nothing else.
+"""Whatever bytes come, the endpoint answers, ignores, or ends that connection with ProtocolViolation; nothing
+else.
 
 [MS-SMB2] 3.3.5.2 Receiving Any Message. Good conversations are cut, mutated, reordered and spliced.
 """
@@ -47,7 +48,8 @@ def conversation(peer: Peer) -> list[bytes]:
 
 
 def mutated(rng: random.Random, frame: bytes, peer: Peer) -> bytes:
-    """The frame with a few bytes changed or its tail cut, its length and signature made right again, mostly."""
+    """The frame with a few bytes changed or its tail cut, its length and signature made right again,
+    mostly."""
     message = bytearray(frame[4:])
     for _ in range(rng.choice((1, 1, 2, 8))):
         message[rng.randrange(len(message))] = rng.choice((0, 1, 0x7F, 0x80, 0xFF, rng.randrange(256)))

@@ -26,7 +26,8 @@ def contexts_of(peer: Peer) -> dict[int, bytes]:
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_greatest_common_dialect_is_chosen(dialect):
-    """"The server MUST set Connection.Dialect to the greatest dialect revision it has in common." (3.3.5.4)"""
+    """"The server MUST set Connection.Dialect to the greatest dialect revision it has in common."
+    (3.3.5.4)"""
     answer = Site().connect(dialect=dialect).negotiate()
     assert answer.dialect_revision == dialect
     assert answer.max_read_size == (65536 if dialect == 0x0202 else 8 << 20)
@@ -55,7 +56,8 @@ def test_our_preference_decides_among_ciphers_and_signing_algorithms():
 
 
 def test_no_common_cipher_is_said_with_a_zero():
-    """"If the client and server have no common cipher, then the server must set Connection.CipherId to 0." (3.3.5.4)"""
+    """"If the client and server have no common cipher, then the server must set Connection.CipherId to 0."
+    (3.3.5.4)"""
     peer = Site(ciphers=(CipherId.AES_256_GCM,)).connect(ciphers=(CipherId.AES_128_CCM,))
     peer.negotiate()
     assert peer.cipher is None
@@ -87,7 +89,8 @@ PREAUTH = wire.NegotiateContext(1, wire.PreauthIntegrityCapabilities(hash_algori
     ((PREAUTH, wire.NegotiateContext(0x100, b"\x93\xad\x25")), Status.SUCCESS),
 ])
 def test_negotiate_contexts_are_checked(contexts, status):
-    """3.3.5.4: exactly one preauth context, a hash in common, no empty lists; unknown contexts are ignored."""
+    """3.3.5.4: exactly one preauth context, a hash in common, no empty lists; unknown contexts are
+    ignored."""
     assert _send_contexts(Site().connect(), *contexts) == status
 
 
@@ -112,7 +115,8 @@ def test_no_dialects_is_invalid_and_no_common_dialect_not_supported():
 
 
 def test_second_negotiate_ends_the_connection():
-    """"If Connection.NegotiateDialect is [set], the server MUST disconnect the connection and not reply." (3.3.5.4)"""
+    """"If Connection.NegotiateDialect is [set], the server MUST disconnect the connection and not reply."
+    (3.3.5.4)"""
     peer = Site().connect()
     peer.negotiate()
     with pytest.raises(ProtocolViolation, match="second NEGOTIATE"):

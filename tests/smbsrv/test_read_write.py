@@ -1,4 +1,5 @@
-"""READ, WRITE, FLUSH, CLOSE over real bytes, plain, signed and sealed with every algorithm. [MS-SMB2] 3.3.5.10 to 3.3.5.13."""
+"""READ, WRITE, FLUSH, CLOSE over real bytes, plain, signed and sealed with every algorithm. [MS-SMB2]
+3.3.5.10 to 3.3.5.13."""
 
 import pytest
 from hypothesis import given, settings
@@ -75,7 +76,8 @@ def test_a_charge_that_does_not_pay_is_invalid():
 
 
 def test_reads_at_and_past_the_end():
-    """[MS-FSA] 2.1.5.3: STATUS_END_OF_FILE at the end, short before it; MinimumCount asks for more or nothing."""
+    """[MS-FSA] 2.1.5.3: STATUS_END_OF_FILE at the end, short before it; MinimumCount asks for more or
+    nothing."""
     peer = Site().logged_on()
     file_id = peer.create("f")
     peer.write(file_id, b"0123456789")
@@ -105,7 +107,8 @@ def test_an_open_of_another_tree_connect_is_closed_here():
 
 
 def test_access_is_checked():
-    """3.3.5.12 and 3.3.5.13: reading needs FILE_READ_DATA or EXECUTE, writing WRITE_DATA or APPEND_DATA; so does FLUSH."""
+    """3.3.5.12 and 3.3.5.13: reading needs FILE_READ_DATA or EXECUTE, writing WRITE_DATA or APPEND_DATA; so
+    does FLUSH."""
     peer = Site().logged_on()
     peer.write(peer.create("f"), b"data")
     reader = peer.create("f", desired_access=0x120089)
@@ -162,14 +165,16 @@ def test_rdma_on_a_transport_without_it_is_invalid():
     (Command.CLOSE, b"\x18\0"), (Command.FLUSH, b"\0"), (Command.ECHO, b"\5\0\0\0"), (0x13, b""), (0x7777, b"x"),
 ])
 def test_malformed_bodies_are_invalid_parameter(command, body):
-    """3.3.5: a wrong StructureSize, a short body, an unknown command: STATUS_INVALID_PARAMETER, and the connection stays."""
+    """3.3.5: a wrong StructureSize, a short body, an unknown command: STATUS_INVALID_PARAMETER, and the
+    connection stays."""
     peer = Site().logged_on()
     assert peer.send(command, body).status == Status.INVALID_PARAMETER
     assert peer.send(Command.ECHO, b"\4\0\0\0").status == Status.SUCCESS
 
 
 def test_channel_sequence_orders_writes_of_a_broken_channel():
-    """3.3.5.2.10: older sequence numbers fail modifying requests with STATUS_FILE_NOT_AVAILABLE; reads go on."""
+    """3.3.5.2.10: older sequence numbers fail modifying requests with STATUS_FILE_NOT_AVAILABLE; reads go
+    on."""
     site = Site()
     peer = site.logged_on()
     file_id = peer.create("f")

@@ -39,7 +39,8 @@ def test_a_user_logs_on_in_every_dialect(dialect, is_raw):
 
 @pytest.mark.parametrize(("user", "password"), [("ana", "wrong"), ("nobody", PASSWORD), ("ana", "")])
 def test_wrong_credentials_leave_nothing_behind(user, password, caplog):
-    """3.3.5.5.3: on failure the session is removed. Neither the log nor the client learns which of the two was wrong."""
+    """3.3.5.5.3: on failure the session is removed. Neither the log nor the client learns which of the two
+    was wrong."""
     site = Site()
     peer = site.connect()
     peer.negotiate()
@@ -74,7 +75,8 @@ def test_unknown_users_are_guests_only_where_configured():
 
 
 def test_an_unsigned_request_is_denied_where_signing_is_required():
-    """"If Session.SigningRequired is TRUE ... and the request is not signed ... STATUS_ACCESS_DENIED." (3.3.5.2.4)"""
+    """"If Session.SigningRequired is TRUE ... and the request is not signed ... STATUS_ACCESS_DENIED."
+    (3.3.5.2.4)"""
     peer, _ = logged_on(Site())
     assert peer.send(Command.ECHO, ECHO, sign=False).status == Status.ACCESS_DENIED
     peer, _ = logged_on(Site(signing_required=False))
@@ -82,7 +84,8 @@ def test_an_unsigned_request_is_denied_where_signing_is_required():
 
 
 def test_a_wrong_signature_is_denied():
-    """"If signature verification fails, the server MUST fail the request with STATUS_ACCESS_DENIED." (3.3.5.2.4)"""
+    """"If signature verification fails, the server MUST fail the request with STATUS_ACCESS_DENIED."
+    (3.3.5.2.4)"""
     peer, _ = logged_on(Site())
     message = peer.message(Command.ECHO, ECHO)
     message[50] ^= 1
@@ -122,7 +125,8 @@ def test_reauthentication_keeps_keys_and_opens():
 
 
 def test_expired_session_may_close_and_log_off():
-    """"If Session.State is Expired, the server MUST continue to process LOGOFF, CLOSE, and LOCK." (3.3.5.2.9)"""
+    """"If Session.State is Expired, the server MUST continue to process LOGOFF, CLOSE, and LOCK."
+    (3.3.5.2.9)"""
     site = Site()
     peer = site.logged_on()
     file_id = peer.create("f")
@@ -231,7 +235,8 @@ def test_share_is_found_by_its_name(path, status):
 
 
 def test_share_rights_decide():
-    """3.3.5.7: who has no access to the share gets STATUS_ACCESS_DENIED; MaximalAccess is what the list gives."""
+    """3.3.5.7: who has no access to the share gets STATUS_ACCESS_DENIED; MaximalAccess is what the list
+    gives."""
     site = Site()
     share = site.server.find_share("data")
     share.access = {token_of(1001).user: 0x1200A9}
@@ -244,7 +249,8 @@ def test_share_rights_decide():
 
 
 def test_unsigned_tree_connect_in_311_ends_the_connection():
-    """"If ... the request is not signed or not encrypted, then the server MUST disconnect the connection." (3.3.5.7)"""
+    """"If ... the request is not signed or not encrypted, then the server MUST disconnect the connection."
+    (3.3.5.7)"""
     peer, _ = logged_on(Site(signing_required=False))
     with pytest.raises(ProtocolViolation):
         peer.send(Command.TREE_CONNECT, TreeConnectRequest(path=r"\\s\data").encode(), sign=False)
@@ -285,7 +291,8 @@ def test_encrypted_share_is_closed_to_who_cannot_encrypt():
 
 
 def test_a_server_that_encrypts_everything():
-    """Global EncryptData: SMB2_SESSION_FLAG_ENCRYPT_DATA, and nothing plain after the session setup (3.3.5.2.9)."""
+    """Global EncryptData: SMB2_SESSION_FLAG_ENCRYPT_DATA, and nothing plain after the session setup
+    (3.3.5.2.9)."""
     site = Site(encrypt_data=True)
     peer, response = logged_on(site)
     assert SessionSetupResponse.decode_untrusted(response.message).session_flags == 4

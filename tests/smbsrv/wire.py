@@ -1,8 +1,8 @@
 """A client of real bytes, and a server without a wire under it: frames go straight into `Connection.receive`.
 
-`Site` is a server with a share in memory; `Site.connect` gives a `Peer`, which negotiates, logs on and speaks. Its
-own signing and sealing is what `smbproto.security` gives; it verifies every response. A handler that waits stays in
-`Peer.driver.waiting` until `Peer.go_on` steps it or CANCEL ends it.
+`Site` is a server with a share in memory; `Site.connect` gives a `Peer`, which negotiates, logs on and
+speaks. Its own signing and sealing is what `smbproto.security` gives; it verifies every response. A handler
+that waits stays in `Peer.driver.waiting` until `Peer.go_on` steps it or CANCEL ends it.
 """
 
 from __future__ import annotations
