@@ -198,6 +198,10 @@ class DirectoryScan(Protocol):
         """It did not fit; `next` gives it again."""
         ...
 
+    def short_name(self, entry: Entry) -> str:
+        """The entry's 8.3 name; "" if its name is one already."""
+        ...
+
 
 class File(Protocol):
     """An open ([MS-FSA] 2.1.1.6 Per Open). One per CREATE; `close` ends it."""

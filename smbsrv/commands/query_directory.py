@@ -39,49 +39,59 @@ _HEAD_BYTES = 8
 _OFFSET = 64 + _HEAD_BYTES
 _NEXT = Struct("<I")
 
-Packer = Callable[[bytearray, int, "Entry", int], None]
+Packer = Callable[[bytearray, int, "Entry", int, "DirectoryScan"], None]
 
 # What stands between FileNameLength and the name, by the fields of the class's layout. EaSize holds the
 # reparse tag of a reparse
-# point, where the class has no field for it ([MS-FSCC] 2.4.8 FileBothDirectoryInformation). Short names are
-# empty.
+# point, where the class has no field for it ([MS-FSCC] 2.4.8 FileBothDirectoryInformation). A short
+# name's length, reserved byte and 24 bytes come from `_short`.
 _EXTRAS: dict[tuple[str, ...], Callable[[Node], tuple[int | bytes, ...]]] = {
     (): lambda n: (),
     ("ea_size",): lambda n: (n.reparse_tag or n.ea_bytes,),
-    ("ea_size", "short_name"): lambda n: (n.reparse_tag or n.ea_bytes, 0, 0, b""),
+    ("ea_size", "short_name"): lambda n: (n.reparse_tag or n.ea_bytes,),
     ("ea_size", "file_id"): lambda n: (n.reparse_tag or n.ea_bytes, n.id),
-    ("ea_size", "short_name", "file_id"): lambda n: (n.reparse_tag or n.ea_bytes, 0, 0, b"", n.id),
+    ("ea_size", "short_name", "file_id"): lambda n: (n.reparse_tag or n.ea_bytes, n.id),
     ("ea_size", "reparse_tag", "file_id_128"): lambda n: (
         n.ea_bytes, n.reparse_tag, n.id.to_bytes(16, "little")),
     ("ea_size", "reparse_tag", "file_id"): lambda n: (n.ea_bytes, n.reparse_tag, n.id),
     ("ea_size", "reparse_tag", "file_id", "short_name"): lambda n: (
-        n.ea_bytes, n.reparse_tag, n.id, 0, 0, b""),
+        n.ea_bytes, n.reparse_tag, n.id),
     ("ea_size", "reparse_tag", "file_id", "file_id_128"): lambda n: (
         n.ea_bytes, n.reparse_tag, n.id, n.id.to_bytes(16, "little")),
     ("ea_size", "reparse_tag", "file_id", "file_id_128", "short_name"): lambda n: (
-        n.ea_bytes, n.reparse_tag, n.id, n.id.to_bytes(16, "little"), 0, 0, b""),
+        n.ea_bytes, n.reparse_tag, n.id, n.id.to_bytes(16, "little")),
 }  # fmt: skip
 
 
 def _packer(layout: Layout) -> Packer:
     """Writes one entry's fixed part, NextEntryOffset 0."""
     pack_into, extras = layout.struct.pack_into, _EXTRAS[layout.extras]
+    short_at = layout.extras.index("short_name") if "short_name" in layout.extras else -1
 
-    def pack(into: bytearray, at: int, entry: Entry, name_bytes: int) -> None:
+    def pack(into: bytearray, at: int, entry: Entry, name_bytes: int, scan: DirectoryScan) -> None:
         n = entry.node
         data = n.data
         if data is None:
             size = allocated = 0
         else:
             size, allocated = data.size_bytes, data.allocated_bytes
+        more = extras(n)
+        if short_at >= 0:
+            more = (*more[:short_at], *_short(scan.short_name(entry)), *more[short_at:])
         pack_into(
             into, at, 0, 0, n.created, n.accessed, n.written, n.changed_time, size, allocated,
-            n.attributes or FILE_ATTRIBUTE_NORMAL, name_bytes, *extras(n))  # fmt: skip
+            n.attributes or FILE_ATTRIBUTE_NORMAL, name_bytes, *more)  # fmt: skip
 
     return pack
 
 
-def _pack_name(into: bytearray, at: int, entry: Entry, name_bytes: int) -> None:
+def _short(name: str) -> tuple[int, int, bytes]:
+    """ShortNameLength, Reserved, ShortName; the struct pads the name to its 24 bytes."""
+    text = name.encode("utf-16-le")
+    return len(text), 0, text
+
+
+def _pack_name(into: bytearray, at: int, entry: Entry, name_bytes: int, scan: DirectoryScan) -> None:
     """FileNamesInformation."""
     NAMES.pack_into(into, at, 0, 0, name_bytes)
 
@@ -147,8 +157,8 @@ def _list(opened: Open, scan: DirectoryScan, room: int, fixed: int, pack: Packer
             if end:
                 scan.unread(entry)
                 break
-            return _cut(opened, out, entry, fixed, pack, name)
-        pack(out, at, entry, name_bytes)
+            return _cut(opened, out, entry, fixed, pack, name, scan)
+        pack(out, at, entry, name_bytes, scan)
         out[at + fixed : stop] = name
         if end:
             _NEXT.pack_into(out, last, at - last)
@@ -168,10 +178,12 @@ def _list(opened: Open, scan: DirectoryScan, room: int, fixed: int, pack: Packer
     return Reply(out)
 
 
-def _cut(opened: Open, out: bytearray, entry: Entry, fixed: int, pack: Packer, name: bytes) -> Reply:
+def _cut(
+    opened: Open, out: bytearray, entry: Entry, fixed: int, pack: Packer, name: bytes, scan: DirectoryScan
+) -> Reply:
     """The first entry's name does not fit: as much of it as does, and the cursor moves on."""
     opened.has_listed = True
-    pack(out, _HEAD_BYTES, entry, len(name))
+    pack(out, _HEAD_BYTES, entry, len(name), scan)
     out[_HEAD_BYTES + fixed :] = name[: len(out) - _HEAD_BYTES - fixed]
     _HEAD.pack_into(out, 0, 9, _OFFSET, len(out) - _HEAD_BYTES)
     return Reply(out, Status.BUFFER_OVERFLOW)

@@ -28,6 +28,11 @@ _IS_COMPUTED = re.compile(r"[0-9A-Z_]{2}~[0-9A-Z]{5}(\.[0-9A-Z_]{1,3})?", re.IGN
 _NOT_LEGAL = re.compile(r"[^0-9A-Z_]")
 
 
+def is_short(name: str) -> bool:
+    """Whether the name is an 8.3 name already ("." and ".." count as such)."""
+    return name in (".", "..") or _IS_SHORT.fullmatch(name) is not None
+
+
 def short_name(name: str, folded: str) -> str:
     """The 8.3 name of `name`, in upper case. `folded` is the name by the volume's upcase table."""
     if _IS_SHORT.fullmatch(name):
