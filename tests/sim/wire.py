@@ -63,14 +63,16 @@ class Wire:
         self._scope = trio.CancelScope()
 
     async def run(self) -> None:
-        with self._scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._carry, self._near, self._far, 0)
-                nursery.start_soon(self._carry, self._far, self._near, 1)
-        self.done.set()
-        with trio.CancelScope(shield=True):
-            await self._near.aclose()
-            await self._far.aclose()
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._carry, self._near, self._far, 0)
+                    nursery.start_soon(self._carry, self._far, self._near, 1)
+        finally:
+            self.done.set()
+            with trio.CancelScope(shield=True):
+                await self._near.aclose()
+                await self._far.aclose()
 
     def cut(self) -> None:
         if self.on_cut is not None:
