@@ -32,6 +32,7 @@ from smbproto.endpoint.framing import (
 from smbproto.endpoint.server import Element, ServerEndpoint
 from smbproto.errors import ProtocolViolation
 from smbproto.security.encryption import TAG_BYTES
+from smbproto.smb2.describe import describe_untrusted
 from smbproto.smb2.header import (
     HEADER,
     SMB2_FLAGS_ASYNC_COMMAND,
@@ -163,6 +164,11 @@ class Connection:
                 if end > at + LENGTH_BYTES:
                     self._frame(view, at + LENGTH_BYTES, end)
                 at = end
+        except ProtocolViolation:
+            raise
+        except Exception as error:
+            error.add_note(f"while handling {describe_untrusted(view[at + LENGTH_BYTES : have])}")
+            raise
         finally:
             self.is_receiving = False
         return at

@@ -19,7 +19,8 @@ FUNCTION_LINES_MAX = 70
 FILE_LINES_MAX = 600
 LINE_CHARACTERS_MAX = 110
 
-ENTRY_POINTS = {"cluster.cli.entry"}     # [project.scripts]
+ENTRY_POINTS = {"cluster.cli.entry",     # [project.scripts]
+                "smbsrv.io.stream"}      # the driver that a simulation uses
 # Written in parts, so that this file does not hold what it looks for.
 UNFINISHED = re.compile("|".join(("TO" + "DO", "FIX" + "ME", "X" + "XX", "HA" + "CK")))
 REGISTRIES = re.compile("|".join(re.escape(".".join(parts)) for parts in (

@@ -18,22 +18,18 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from smbproto.endpoint.window import ServerWindow
-from smbproto.errors import ProtocolViolation, WireError
+from smbproto.errors import ProtocolViolation
 from smbproto.security.encryption import TRANSFORM_HEADER_BYTES, Opener, session_id_of
 from smbproto.security.preauth import PreauthIntegrity
 from smbproto.smb2.header import HEADER, SMB2_HEADER_BYTES
 
-__all__ = ["Element", "HeaderFields", "ServerEndpoint", "smb1_dialects_untrusted"]
+__all__ = ["Element", "HeaderFields", "ServerEndpoint"]
 
 HeaderFields: TypeAlias = tuple[bytes, int, int, int, int, int, int, int, int, int, int, int, bytes]
 """A header unpacked by `HEADER`: magic, size, charge, status or channel sequence, command, credits, flags,
 next, message id, process id, tree id (the halves of an async id), session id, signature."""
 Element: TypeAlias = tuple[int, int, HeaderFields]
 """Start and end of a message in its buffer, and its header."""
-
-SMB1_NEGOTIATE_OFFSET = 32
-SMB1_COM_NEGOTIATE = 0x72
-SMB1_DIALECTS_MAX = 64
 
 _unpack_header = HEADER.unpack_from
 
@@ -85,22 +81,3 @@ class ServerEndpoint:
             if len(found) >= self._elements_max:
                 raise ProtocolViolation(f"a compound of more than {self._elements_max} requests")
             start += following
-
-
-def smb1_dialects_untrusted(message: memoryview) -> list[bytes]:
-    """The dialect names of an SMB_COM_NEGOTIATE request. Raises: WireError.
-
-    Source: [MS-CIFS] 2.2.4.52.1 Request.
-    """
-    if len(message) < SMB1_NEGOTIATE_OFFSET + 3 or message[4] != SMB1_COM_NEGOTIATE:
-        raise WireError("an SMB1 message that is no SMB_COM_NEGOTIATE")
-    words = message[SMB1_NEGOTIATE_OFFSET]
-    at = SMB1_NEGOTIATE_OFFSET + 1 + 2 * words
-    count = int.from_bytes(message[at : at + 2], "little")
-    names = bytes(message[at + 2 : at + 2 + count])
-    if words or len(names) != count:
-        raise WireError(f"SMB_COM_NEGOTIATE: {words} words, {len(names)} of {count} bytes")
-    parts = names.split(b"\0")
-    if len(parts) > SMB1_DIALECTS_MAX + 1:
-        raise WireError(f"SMB_COM_NEGOTIATE with {len(parts)} dialects")
-    return [part[1:] for part in parts if part[:1] == b"\2"]

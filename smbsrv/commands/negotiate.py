@@ -14,13 +14,17 @@ from typing import TYPE_CHECKING
 
 from smbproto.codec import Message
 from smbproto.endpoint.framing import OutMessage
-from smbproto.endpoint.server import smb1_dialects_untrusted
 from smbproto.errors import ProtocolViolation, WireError
 from smbproto.security.encryption import CipherId
 from smbproto.security.signing import SigningAlgorithm
 from smbproto.security.spnego import negotiate_hint
 from smbproto.smb2 import negotiate as wire
 from smbproto.smb2.header import SMB2_FLAGS_SERVER_TO_REDIR, Command
+from smbproto.smb2.smb1_negotiate import (
+    DIALECT_SMB_2_002,
+    DIALECT_SMB_2_WILDCARD,
+    decode_dialects_untrusted,
+)
 from smbproto.status import Status, StatusError
 from smbsrv.request import Reply, Request
 
@@ -51,14 +55,14 @@ def answer_smb1(connection: Connection, message: memoryview) -> OutMessage:
     """[MS-SMB2] 3.3.5.3.1 SMB 2.1 or SMB 3.x Support; 3.3.5.3.2 SMB 2.0.2 Support. Raises:
     ProtocolViolation."""
     try:
-        names = smb1_dialects_untrusted(message)
+        names = decode_dialects_untrusted(message)
     except WireError as error:
         raise ProtocolViolation(str(error)) from None
     dialects = connection.server.config.dialects
-    if b"SMB 2.???" in names and max(dialects) > wire.SMB2_DIALECT_202:
+    if DIALECT_SMB_2_WILDCARD in names and max(dialects) > wire.SMB2_DIALECT_202:
         connection.is_wildcard = True
         body = _response(connection, wire.SMB2_DIALECT_WILDCARD, ())
-    elif b"SMB 2.002" in names and wire.SMB2_DIALECT_202 in dialects:
+    elif DIALECT_SMB_2_002 in names and wire.SMB2_DIALECT_202 in dialects:
         _settle(connection, wire.SMB2_DIALECT_202, 0)
         body = _response(connection, wire.SMB2_DIALECT_202, ())
     else:

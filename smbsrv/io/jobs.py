@@ -17,6 +17,7 @@ import trio
 from smbproto.endpoint.framing import Arena
 from smbproto.errors import ProtocolViolation
 from smbproto.io.eager import WAIT, on_wait, resume, run_inline
+from smbproto.smb2.describe import describe_untrusted
 from smbsrv.connection import ARENA_BYTES, Connection
 from smbsrv.job import Job, Work
 from smbsrv.request import Reply
@@ -24,8 +25,6 @@ from smbsrv.request import Reply
 __all__ = ["JobRunner", "log_end"]
 
 log = logging.getLogger("sofs.smb")
-
-MESSAGE_LOGGED_BYTES = 96
 
 
 class JobRunner:
@@ -98,9 +97,6 @@ def log_end(connection: Connection, error: Exception, job: Job | None = None) ->
         log.warning("violation connection=%d peer=%s: %s", connection.id, connection.peer, error)
         return
     statistics.bugs += 1
-    message = b""
     if job is not None and job.index < len(job.requests):
-        message = bytes(job.current.message[:MESSAGE_LOGGED_BYTES])
-    log.error(
-        "bug connection=%d peer=%s message=%s", connection.id, connection.peer, message.hex(), exc_info=error
-    )
+        error.add_note(f"while handling {describe_untrusted(job.current.message)}")
+    log.error("bug connection=%d peer=%s", connection.id, connection.peer, exc_info=error)

@@ -58,11 +58,16 @@ def test_related_requests_inherit_the_file(is_sealing):
     assert statuses(answers) == [Status.SUCCESS] * 4
     assert bytes(ReadResponse.decode_untrusted(answers[2].message).data) == b"data"
     assert all(answer.is_signed != is_sealing and answer.was_sealed == is_sealing for answer in answers)
-    assert [bool(a.header.flags & SMB2_FLAGS_RELATED_OPERATIONS) for a in answers] == [False, True, True, True]
+    assert [bool(a.header.flags & SMB2_FLAGS_RELATED_OPERATIONS) for a in answers] == [
+        False,
+        True,
+        True,
+        True,
+    ]
 
 
 def test_failure_of_the_create_is_everybodys():
-    """"If the previous operation fails with an error, the server SHOULD fail the current operation with the
+    """ "If the previous operation fails with an error, the server SHOULD fail the current operation with the
     same." """
     peer = Site().logged_on()
     answers = peer.compound(create("nowhere", create_disposition=1), read(), CLOSE)
@@ -85,7 +90,7 @@ def test_unrelated_requests_share_a_frame_and_nothing_else():
 
 
 def test_a_related_request_without_file_is_invalid_handle():
-    """"If the previous operation neither contains nor generates a FileId, ... STATUS_INVALID_HANDLE." """
+    """ "If the previous operation neither contains nor generates a FileId, ... STATUS_INVALID_HANDLE." """
     answers = Site().logged_on().compound(ECHO, CLOSE)
     assert statuses(answers) == [Status.SUCCESS, Status.INVALID_HANDLE]
 
@@ -105,7 +110,7 @@ def test_first_request_must_not_be_related():
 
 @pytest.mark.parametrize("following", [8, 60, 71, 100, 4096, 0xFFFFFFF8])
 def test_broken_chains_end_the_connection(following):
-    """"If each request ... does not start at an 8-byte aligned boundary, the server SHOULD disconnect."
+    """ "If each request ... does not start at an 8-byte aligned boundary, the server SHOULD disconnect."
     (3.3.5.2.7)"""
     peer = Site().logged_on()
     message = peer.message(ECHO[0], ECHO[1] + bytes(28), next_command=following)
@@ -270,7 +275,10 @@ def test_a_blocked_lock_waits_and_is_granted():
     ana, bob = site.logged_on(), site.logged_on(client_guid=b"B" * 16)
     file_id, other = ana.create("f"), bob.create("f")
     element = LockElement(offset=0, length=10, flags=SMB2_LOCKFLAG_EXCLUSIVE_LOCK)
-    assert ana.send(Command.LOCK, LockRequest(file_id=file_id, locks=(element,)).encode()).status == Status.SUCCESS
+    assert (
+        ana.send(Command.LOCK, LockRequest(file_id=file_id, locks=(element,)).encode()).status
+        == Status.SUCCESS
+    )
     waiting = bob.send(Command.LOCK, LockRequest(file_id=other, locks=(element,)).encode())
     assert waiting.status == Status.PENDING
     assert ana.close(file_id).status == Status.SUCCESS
@@ -300,8 +308,7 @@ def test_last_of_a_compound_may_wait_and_what_is_done_leaves_before():
 
 
 def test_in_the_middle_of_a_compound_nothing_may_wait():
-    """3.3.5.2.7: "The server MAY fail requests in a compound chain which require asynchronous processing."
-    """
+    """"The server MAY fail requests in a compound chain which require asynchronous processing." (3.3.5.2.7)"""
     peer = Site().logged_on()
     answers = peer.compound(create("d", create_options=1), notify(), CLOSE)
     assert statuses(answers) == [Status.SUCCESS, Status.INTERNAL_ERROR, Status.SUCCESS]

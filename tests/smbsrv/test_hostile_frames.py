@@ -41,7 +41,8 @@ def conversation(peer: Peer) -> list[bytes]:
         (Command.ECHO, b"\4\0\0\0"), create("g"), (Command.TREE_CONNECT, b"\x09\0\0\0\x48\0\0\0\0"),
         (Command.READ, read()[1]), (Command.WRITE, write(b"data")[1]), notify(file_id), CLOSE,
         (Command.OPLOCK_BREAK, b"\x18\0" + bytes(22)), (Command.IOCTL, b"\x39\0" + bytes(55)),
-        (Command.QUERY_DIRECTORY, b"\x21\0\x25\0" + bytes(29)), (Command.QUERY_INFO, b"\x29\0\1\x12" + bytes(37)),
+        (Command.QUERY_DIRECTORY, b"\x21\0\x25\0" + bytes(29)),
+        (Command.QUERY_INFO, b"\x29\0\1\x12" + bytes(37)),
         (Command.SET_INFO, b"\x21\0\1\x04" + bytes(28)), (Command.LOCK, b"\x30\0\1\0" + bytes(44)),
     ]  # fmt: skip
     return [peer.frame(peer.message(command, body)) for command, body in bodies]

@@ -26,7 +26,7 @@ def contexts_of(peer: Peer) -> dict[int, bytes]:
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_greatest_common_dialect_is_chosen(dialect):
-    """"The server MUST set Connection.Dialect to the greatest dialect revision it has in common."
+    """ "The server MUST set Connection.Dialect to the greatest dialect revision it has in common."
     (3.3.5.4)"""
     answer = Site().connect(dialect=dialect).negotiate()
     assert answer.dialect_revision == dialect
@@ -56,7 +56,7 @@ def test_our_preference_decides_among_ciphers_and_signing_algorithms():
 
 
 def test_no_common_cipher_is_said_with_a_zero():
-    """"If the client and server have no common cipher, then the server must set Connection.CipherId to 0."
+    """ "If the client and server have no common cipher, then the server must set Connection.CipherId to 0."
     (3.3.5.4)"""
     peer = Site(ciphers=(CipherId.AES_256_GCM,)).connect(ciphers=(CipherId.AES_128_CCM,))
     peer.negotiate()
@@ -72,22 +72,31 @@ def test_contexts_not_asked_for_are_not_answered():
 
 
 def _send_contexts(peer: Peer, *contexts: wire.NegotiateContext) -> Status:
-    body = wire.NegotiateRequest(dialects=(0x0311,), security_mode=1, client_guid=b"C" * 16, contexts=contexts)
+    body = wire.NegotiateRequest(
+        dialects=(0x0311,), security_mode=1, client_guid=b"C" * 16, contexts=contexts
+    )
     return peer.send(Command.NEGOTIATE, body.encode()).status
 
 
-PREAUTH = wire.NegotiateContext(1, wire.PreauthIntegrityCapabilities(hash_algorithms=(1,), salt=bytes(32)).encode())
+PREAUTH = wire.NegotiateContext(
+    1, wire.PreauthIntegrityCapabilities(hash_algorithms=(1,), salt=bytes(32)).encode()
+)
 
 
-@pytest.mark.parametrize(("contexts", "status"), [
-    ((), Status.INVALID_PARAMETER),
-    ((PREAUTH, PREAUTH), Status.INVALID_PARAMETER),
-    ((wire.NegotiateContext(1, wire.PreauthIntegrityCapabilities(hash_algorithms=(9,)).encode()),),
-     Status.SMB_NO_PREAUTH_INTEGRITY_HASH_OVERLAP),
-    ((PREAUTH, wire.NegotiateContext(2, b"\0\0")), Status.INVALID_PARAMETER),
-    ((PREAUTH, wire.NegotiateContext(2, b"\xff\xff\1\0")), Status.INVALID_PARAMETER),
-    ((PREAUTH, wire.NegotiateContext(0x100, b"\x93\xad\x25")), Status.SUCCESS),
-])
+@pytest.mark.parametrize(
+    ("contexts", "status"),
+    [
+        ((), Status.INVALID_PARAMETER),
+        ((PREAUTH, PREAUTH), Status.INVALID_PARAMETER),
+        (
+            (wire.NegotiateContext(1, wire.PreauthIntegrityCapabilities(hash_algorithms=(9,)).encode()),),
+            Status.SMB_NO_PREAUTH_INTEGRITY_HASH_OVERLAP,
+        ),
+        ((PREAUTH, wire.NegotiateContext(2, b"\0\0")), Status.INVALID_PARAMETER),
+        ((PREAUTH, wire.NegotiateContext(2, b"\xff\xff\1\0")), Status.INVALID_PARAMETER),
+        ((PREAUTH, wire.NegotiateContext(0x100, b"\x93\xad\x25")), Status.SUCCESS),
+    ],
+)
 def test_negotiate_contexts_are_checked(contexts, status):
     """3.3.5.4: exactly one preauth context, a hash in common, no empty lists; unknown contexts are
     ignored."""
@@ -107,7 +116,7 @@ def test_compression_is_refused_with_none():
 
 
 def test_no_dialects_is_invalid_and_no_common_dialect_not_supported():
-    """"If the DialectCount of the SMB2 NEGOTIATE Request is 0, ... STATUS_INVALID_PARAMETER." (3.3.5.4)"""
+    """ "If the DialectCount of the SMB2 NEGOTIATE Request is 0, ... STATUS_INVALID_PARAMETER." (3.3.5.4)"""
     empty = wire.NegotiateRequest(dialects=(), security_mode=1).encode()
     assert Site().connect().send(Command.NEGOTIATE, empty).status == Status.INVALID_PARAMETER
     strange = wire.NegotiateRequest(dialects=(0x0999,), security_mode=1).encode()
@@ -115,7 +124,7 @@ def test_no_dialects_is_invalid_and_no_common_dialect_not_supported():
 
 
 def test_second_negotiate_ends_the_connection():
-    """"If Connection.NegotiateDialect is [set], the server MUST disconnect the connection and not reply."
+    """ "If Connection.NegotiateDialect is [set], the server MUST disconnect the connection and not reply."
     (3.3.5.4)"""
     peer = Site().connect()
     peer.negotiate()
@@ -149,17 +158,20 @@ def test_smb1_with_202_alone_is_final():
     assert peer.log_on().status == Status.SUCCESS
 
 
-@pytest.mark.parametrize("frame", [
-    smb1_negotiate(b"NT LM 0.12"),
-    smb1_negotiate(b"SMB 2.???")[:-3],
-    b"\0\0\0\x08\xffSMB\x72\0\0\0",
-    b"\0\0\0\x40\xfcSMB" + bytes(60),
-    b"\0\0\0\x40\xfdSMB" + bytes(60),
-    b"\0\0\0\x04\xfeSMB",
-    b"\0\0\0\x40\xfeSMB" + bytes(60),
-    b"\x7f\0\0\x40",
-    b"\0\3\0\0",
-])
+@pytest.mark.parametrize(
+    "frame",
+    [
+        smb1_negotiate(b"NT LM 0.12"),
+        smb1_negotiate(b"SMB 2.???")[:-3],
+        b"\0\0\0\x08\xffSMB\x72\0\0\0",
+        b"\0\0\0\x40\xfcSMB" + bytes(60),
+        b"\0\0\0\x40\xfdSMB" + bytes(60),
+        b"\0\0\0\x04\xfeSMB",
+        b"\0\0\0\x40\xfeSMB" + bytes(60),
+        b"\x7f\0\0\x40",
+        b"\0\3\0\0",
+    ],
+)
 def test_what_is_no_first_frame_ends_the_connection(frame):
     """A stranger's frames are small, and begin with a NEGOTIATE."""
     peer = Site().connect()

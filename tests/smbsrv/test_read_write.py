@@ -54,7 +54,7 @@ def test_eight_mebibytes_in_one_request():
 
 
 def test_one_byte_more_is_invalid():
-    """"If Length is greater than Connection.MaxReadSize ... STATUS_INVALID_PARAMETER." (3.3.5.12)"""
+    """ "If Length is greater than Connection.MaxReadSize ... STATUS_INVALID_PARAMETER." (3.3.5.12)"""
     peer = Site().logged_on(credits=512)
     file_id = peer.create("f")
     assert peer.read(file_id, (8 << 20) + 1).status == Status.INVALID_PARAMETER
@@ -159,11 +159,21 @@ def test_rdma_on_a_transport_without_it_is_invalid():
     assert peer.write(file_id, b"x", channel=2).status == Status.INVALID_PARAMETER
 
 
-@pytest.mark.parametrize(("command", "body"), [
-    (Command.READ, b""), (Command.READ, bytes(48)), (Command.READ, b"\x31\0" + bytes(20)),
-    (Command.WRITE, b""), (Command.WRITE, b"\x31\0\xff\xff\xff\xff\xff\xff" + bytes(40)),
-    (Command.CLOSE, b"\x18\0"), (Command.FLUSH, b"\0"), (Command.ECHO, b"\5\0\0\0"), (0x13, b""), (0x7777, b"x"),
-])
+@pytest.mark.parametrize(
+    ("command", "body"),
+    [
+        (Command.READ, b""),
+        (Command.READ, bytes(48)),
+        (Command.READ, b"\x31\0" + bytes(20)),
+        (Command.WRITE, b""),
+        (Command.WRITE, b"\x31\0\xff\xff\xff\xff\xff\xff" + bytes(40)),
+        (Command.CLOSE, b"\x18\0"),
+        (Command.FLUSH, b"\0"),
+        (Command.ECHO, b"\5\0\0\0"),
+        (0x13, b""),
+        (0x7777, b"x"),
+    ],
+)
 def test_malformed_bodies_are_invalid_parameter(command, body):
     """3.3.5: a wrong StructureSize, a short body, an unknown command: STATUS_INVALID_PARAMETER, and the
     connection stays."""
@@ -196,7 +206,9 @@ def test_replayed_write_waits_for_what_went_before():
     open = next(iter(site.server.opens.values()))
     open.outstanding_before = 1
     body = WriteRequest(file_id=file_id, offset=0, data=b"x").encode()
-    assert peer.send(Command.WRITE, body, flags=SMB2_FLAGS_REPLAY_OPERATION).status == Status.FILE_NOT_AVAILABLE
+    assert (
+        peer.send(Command.WRITE, body, flags=SMB2_FLAGS_REPLAY_OPERATION).status == Status.FILE_NOT_AVAILABLE
+    )
     open.outstanding_before = 0
     assert peer.send(Command.WRITE, body, flags=SMB2_FLAGS_REPLAY_OPERATION).status == Status.SUCCESS
 
@@ -233,7 +245,9 @@ def test_a_bug_in_a_handler_ends_that_connection_only():
 
 
 @settings(max_examples=60)
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 300), st.binary(min_size=1, max_size=80)), max_size=12))
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(0, 300), st.binary(min_size=1, max_size=80)), max_size=12)
+)
 def test_reads_see_the_last_writes(steps):
     """Against a bytearray."""
     peer = Site().logged_on(credits=512)

@@ -75,7 +75,7 @@ def test_unknown_users_are_guests_only_where_configured():
 
 
 def test_an_unsigned_request_is_denied_where_signing_is_required():
-    """"If Session.SigningRequired is TRUE ... and the request is not signed ... STATUS_ACCESS_DENIED."
+    """ "If Session.SigningRequired is TRUE ... and the request is not signed ... STATUS_ACCESS_DENIED."
     (3.3.5.2.4)"""
     peer, _ = logged_on(Site())
     assert peer.send(Command.ECHO, ECHO, sign=False).status == Status.ACCESS_DENIED
@@ -84,7 +84,7 @@ def test_an_unsigned_request_is_denied_where_signing_is_required():
 
 
 def test_a_wrong_signature_is_denied():
-    """"If signature verification fails, the server MUST fail the request with STATUS_ACCESS_DENIED."
+    """ "If signature verification fails, the server MUST fail the request with STATUS_ACCESS_DENIED."
     (3.3.5.2.4)"""
     peer, _ = logged_on(Site())
     message = peer.message(Command.ECHO, ECHO)
@@ -94,10 +94,12 @@ def test_a_wrong_signature_is_denied():
 
 
 def test_unknown_session_is_user_session_deleted():
-    """"If SessionId is not found ... STATUS_USER_SESSION_DELETED." (3.3.5.2.9)"""
+    """ "If SessionId is not found ... STATUS_USER_SESSION_DELETED." (3.3.5.2.9)"""
     peer, _ = logged_on(Site())
     body = TreeConnectRequest(path=r"\\s\data").encode()
-    assert peer.send(Command.TREE_CONNECT, body, session_id=77, sign=False).status == Status.USER_SESSION_DELETED
+    assert (
+        peer.send(Command.TREE_CONNECT, body, session_id=77, sign=False).status == Status.USER_SESSION_DELETED
+    )
 
 
 def test_logoff_ends_the_session():
@@ -125,7 +127,7 @@ def test_reauthentication_keeps_keys_and_opens():
 
 
 def test_expired_session_may_close_and_log_off():
-    """"If Session.State is Expired, the server MUST continue to process LOGOFF, CLOSE, and LOCK."
+    """ "If Session.State is Expired, the server MUST continue to process LOGOFF, CLOSE, and LOCK."
     (3.3.5.2.9)"""
     site = Site()
     peer = site.logged_on()
@@ -196,7 +198,10 @@ def test_tokens_without_end_are_refused():
     peer = site.connect()
     peer.negotiate()
     statuses = [
-        peer.send(Command.SESSION_SETUP, SessionSetupRequest(security_buffer=b"NTLMSSP\0\1\0\0\0\7\x82\x08\xa2").encode()).status
+        peer.send(
+            Command.SESSION_SETUP,
+            SessionSetupRequest(security_buffer=b"NTLMSSP\0\1\0\0\0\7\x82\x08\xa2").encode(),
+        ).status
         for _ in range(3)
     ]
     assert statuses[-1] == Status.INSUFFICIENT_RESOURCES
@@ -220,14 +225,17 @@ def tree_connect(peer, path: str) -> Status:
     return peer.send(Command.TREE_CONNECT, TreeConnectRequest(path=path).encode(), tree_id=0).status
 
 
-@pytest.mark.parametrize(("path", "status"), [
-    (r"\\any.name\DATA", Status.SUCCESS),
-    (r"\\s\IPC$", Status.SUCCESS),
-    (r"\\s\nowhere", Status.BAD_NETWORK_NAME),
-    (r"\\s\data\deeper", Status.INVALID_PARAMETER),
-    (r"data", Status.INVALID_PARAMETER),
-    ("", Status.INVALID_PARAMETER),
-])
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        (r"\\any.name\DATA", Status.SUCCESS),
+        (r"\\s\IPC$", Status.SUCCESS),
+        (r"\\s\nowhere", Status.BAD_NETWORK_NAME),
+        (r"\\s\data\deeper", Status.INVALID_PARAMETER),
+        (r"data", Status.INVALID_PARAMETER),
+        ("", Status.INVALID_PARAMETER),
+    ],
+)
 def test_share_is_found_by_its_name(path, status):
     """3.3.5.7: "If no share with a matching share name ... is found, ... STATUS_BAD_NETWORK_NAME"."""
     peer, _ = logged_on(Site())
@@ -249,7 +257,7 @@ def test_share_rights_decide():
 
 
 def test_unsigned_tree_connect_in_311_ends_the_connection():
-    """"If ... the request is not signed or not encrypted, then the server MUST disconnect the connection."
+    """ "If ... the request is not signed or not encrypted, then the server MUST disconnect the connection."
     (3.3.5.7)"""
     peer, _ = logged_on(Site(signing_required=False))
     with pytest.raises(ProtocolViolation):

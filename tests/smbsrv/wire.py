@@ -282,7 +282,9 @@ class Peer:
             message = memory[: header.next_command or len(memory)]
             is_signed = bool(header.flags & SMB2_FLAGS_SIGNED)
             if is_signed and self.keys is not None:
-                assert self.keys.signer.verify(message, header.message_id, True), "a wrong signature of the server"
+                assert self.keys.signer.verify(message, header.message_id, True), (
+                    "a wrong signature of the server"
+                )
             self.granted += header.credits
             found.append(Response(header, message, is_signed, sealed))
             if not header.next_command:
@@ -290,7 +292,9 @@ class Peer:
             assert header.next_command % 8 == 0
             memory = memory[header.next_command :]
 
-    def message(self, command: int, body: bytes, *, charge: int = 1, sign: bool | None = None, **fields: Any) -> bytearray:
+    def message(
+        self, command: int, body: bytes, *, charge: int = 1, sign: bool | None = None, **fields: Any
+    ) -> bytearray:
         """One message, signed if we have a key and do not seal; takes a message id."""
         fields.setdefault("session_id", self.keys.session_id if self.keys else 0)
         fields.setdefault("tree_id", self.tree_id)
@@ -375,7 +379,11 @@ class Peer:
         if self.dialect < 0x0300:
             return None
         if self.dialect < 0x0311:
-            return CipherId.AES_128_CCM if self.negotiated.capabilities & wire.SMB2_GLOBAL_CAP_ENCRYPTION else None
+            return (
+                CipherId.AES_128_CCM
+                if self.negotiated.capabilities & wire.SMB2_GLOBAL_CAP_ENCRYPTION
+                else None
+            )
         data = wire.find_context(self.negotiated.contexts, wire.SMB2_ENCRYPTION_CAPABILITIES)
         chosen = 0 if data is None else wire.EncryptionCapabilities.decode_untrusted(data).ciphers[0]
         return CipherId(chosen) if chosen else None
@@ -384,7 +392,11 @@ class Peer:
     def algorithm(self) -> SigningAlgorithm:
         assert self.negotiated is not None
         data = wire.find_context(self.negotiated.contexts, wire.SMB2_SIGNING_CAPABILITIES)
-        agreed = None if data is None else SigningAlgorithm(wire.SigningCapabilities.decode_untrusted(data).algorithms[0])
+        agreed = (
+            None
+            if data is None
+            else SigningAlgorithm(wire.SigningCapabilities.decode_untrusted(data).algorithms[0])
+        )
         return signing_algorithm_of(self.dialect, agreed)
 
     def log_on(
@@ -441,7 +453,9 @@ class Peer:
         self.driver.sent.clear()
         return out
 
-    def _keep_keys(self, session_id: int, full_key: bytes, preauth: PreauthIntegrity, binding: Keys | None) -> None:
+    def _keep_keys(
+        self, session_id: int, full_key: bytes, preauth: PreauthIntegrity, binding: Keys | None
+    ) -> None:
         keys = derive_session_keys(self.dialect, full_key, self.cipher, preauth.value)
         signer = make_signer(self.algorithm, keys.signing)
         sealer = opener = None
@@ -453,7 +467,9 @@ class Peer:
         self.keys = Keys(session_id, signer, sealer, opener, full_key)
 
     def tree_connect(self, share: str = "data") -> TreeConnectResponse:
-        response = self.send(Command.TREE_CONNECT, TreeConnectRequest(path=rf"\\server\{share}").encode(), tree_id=0)
+        response = self.send(
+            Command.TREE_CONNECT, TreeConnectRequest(path=rf"\\server\{share}").encode(), tree_id=0
+        )
         assert response.status == Status.SUCCESS, response.status
         self.tree_id = response.header.tree_id
         return TreeConnectResponse.decode_untrusted(response.message)
@@ -475,7 +491,9 @@ class Peer:
     def write(self, file_id: FileId, data: bytes, offset: int = 0, **fields: Any) -> Response:
         charge = max(1, (len(data) + 65535) // 65536)
         return self.send(
-            Command.WRITE, WriteRequest(file_id=file_id, offset=offset, data=data, **fields).encode(), charge=charge
+            Command.WRITE,
+            WriteRequest(file_id=file_id, offset=offset, data=data, **fields).encode(),
+            charge=charge,
         )
 
     def read(self, file_id: FileId, length: int, offset: int = 0, **fields: Any) -> Response:

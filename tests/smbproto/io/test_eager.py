@@ -102,6 +102,7 @@ def test_exceptions_pass_through_inline_and_resumed():
 
 def test_awaiting_trio_before_detaching_is_a_bug():
     """It would park the pump's own task."""
+
     async def handler() -> None:
         await trio.lowlevel.checkpoint()
 
