@@ -41,7 +41,7 @@ NAMES_MAX: Final = 200_000
 """Directory entries in memory."""
 DIRECTORY_NAMES_MAX: Final = 50_000
 """A directory with more entries is never held whole in memory."""
-DIRECTORY_LOAD_MAX: Final = 4096
+DIRECTORY_LOAD_MAX: Final = 16_384
 """How many entries are read at once to hold a directory whole."""
 MISSES_BEFORE_LOAD: Final = 4
 """Single look-ups in a directory before it is read whole."""

@@ -73,11 +73,17 @@ PUT_STREAM: Final = (
 
 
 def encode_name(name: str) -> bytes:
-    return name.encode("utf-8", "surrogatepass")
+    try:
+        return name.encode()
+    except UnicodeEncodeError:
+        return name.encode("utf-8", "surrogatepass")
 
 
 def decode_name(blob: bytes) -> str:
-    return blob.decode("utf-8", "surrogatepass")
+    try:
+        return blob.decode()
+    except UnicodeDecodeError:
+        return blob.decode("utf-8", "surrogatepass")
 
 
 def connect(vfs: str, layout: Layout) -> apsw.Connection:
