@@ -57,7 +57,7 @@ def _check_request(request: OpenRequest) -> None:
     options, desired = request.options, request.desired_access
     if request.snapshot:
         raise StatusError(Status.OBJECT_NAME_NOT_FOUND, "there is no such snapshot")
-    if not desired & ~dtyp.SYNCHRONIZE or desired & ~dtyp.ACCESS_MASK_VALID:
+    if not desired or desired & ~dtyp.ACCESS_MASK_VALID:
         raise StatusError(Status.ACCESS_DENIED, f"the access {desired:#x}")
     if (
         request.share_access & ~7 or request.disposition > fscc.FILE_MAXIMUM_DISPOSITION or options &
