@@ -245,7 +245,7 @@ def test_a_directory_lease_is_broken_by_what_changes_its_entries(world):
     directory = leased()
     world.close(world.open("d\\x", READ))
     assert end(directory) == []
-    for change in (lambda f: f.set_basic(0, 0, 0, 0, 0x2), lambda f: f.rename("d\\y", False),
+    for change in (lambda f: f.set_basic(0, 0, 0, 0, 0x100), lambda f: f.rename("d\\y", False),
                    lambda f: f.set_end_of_file(5), lambda f: f.write(0, memoryview(b"x"))):
         world.write_file("d\\x")
         directory = leased()
