@@ -172,13 +172,18 @@ def test_the_allocator_agrees_with_a_dict_of_states(seed):
         assert allocator.used == counts(model, USED)
         assert allocator.pending == counts(model, PENDING)
         assert allocator.free() == counts(model, FREE)
+    same_after_loading(allocator, stored, model)
+
+
+def same_after_loading(allocator, stored, model):
+    """What was stored says of each cluster whether it is used."""
     for group, used, bitmap in allocator.take_dirty():
         stored[group] = (used, bitmap)
     again = Allocator(
-        size, [(group, used) for group, (used, _) in stored.items()], lambda group: stored[group][1]
+        len(model), [(group, used) for group, (used, _) in stored.items()], lambda group: stored[group][1]
     )
-    for i in range(size):
-        assert (again.state(i) == USED) == (model[i] == USED)
+    for i, state in model.items():
+        assert (again.state(i) == USED) == (state == USED)
     assert again.used == allocator.used
 
 
