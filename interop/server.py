@@ -85,5 +85,6 @@ def start_pool(folder: Path) -> Target:
         check=True,
         timeout=60,
         stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
     )
     return replace(target, second_user=SECOND_USER, second_password=password)

@@ -110,12 +110,12 @@ class Job:
         """Whether the current request may go asynchronous where it stands."""
         if len(self.connection.asynchronous) >= self.connection.server.limits.async_requests_per_connection:
             return False
-        return self.may_tell() or self.current.command == Command.SET_INFO
+        return self.may_tell() or self.current.command not in (Command.CHANGE_NOTIFY, Command.LOCK)
 
     def may_tell(self) -> bool:
-        """Whether it may be told so: by its place in the chain, where only CREATE may in the middle. A
-        SET_INFO there waits in silence, for as long as a lease break takes: Linux renames by CREATE,
-        SET_INFO, CLOSE in one chain, and holds the very handles under the directory that have to go first."""
+        """Whether it may be told so: by its place in the chain, where only CREATE may in the middle.
+        Others wait there in silence, for disks (a FLUSH) or lease breaks (Linux renames by CREATE, SET_INFO,
+        CLOSE in one chain, and holds the very handles that have to go first), but not for other clients."""
         return self.index == len(self.requests) - 1 or self.current.command == Command.CREATE
 
     def waits(self) -> None:

@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from interop import peers, server
@@ -18,7 +19,10 @@ from interop.torture.network import own_network
 from interop.torture.run import Outcome, Run
 
 STARTERS: dict[str, Callable[[Path], Target]] = {
-    "serve": server.start_serve, "pool": server.start_pool, "samba": peers.start_samba}
+    "serve": lambda folder: server.start_serve(folder, "--anonymous"),
+    "pool": server.start_pool,
+    "samba": peers.start_samba,
+}
 
 
 def arguments() -> argparse.Namespace:
@@ -43,6 +47,12 @@ def arguments() -> argparse.Namespace:
         "--propose", action="store_true", help="print expectation lines for what did not succeed"
     )
     return parser.parse_args()
+
+
+def swapped(target: Target) -> Target:
+    """The same server, its plain user first: an administrator's privileges change what is granted."""
+    return replace(target, user=target.second_user, password=target.second_password, second_user=target.user,
+                   second_password=target.password)
 
 
 def show(outcome: Outcome) -> None:
@@ -96,7 +106,7 @@ def main() -> int:
     can_block = own_network()
     folder = peers.tmpfs_folder("sofs-torture.")
     try:
-        target = STARTERS[options.server](folder)
+        target = swapped(STARTERS[options.server](folder))
         try:
             return run_against(target, tool, options, can_block)
         finally:
