@@ -533,3 +533,23 @@ def test_a_bad_block_inside_a_transaction_ends_the_file_system():
             await again.close()
 
     volume(body, sound=False)
+
+
+def test_a_label_is_kept():
+    """The label can be changed; serial, time of creation and volume id never do."""
+
+    async def body(fs, metadata, data, runtime):
+        before = fs.identity
+        fs.set_label("other")
+        await fs.close()
+        again = await CatalogFileSystem.open(metadata, data, runtime)
+        after = again.identity
+        assert (before.label, after.label) == ("test", "other")
+        assert (after.serial, after.created, after.object_id) == (
+            before.serial,
+            before.created,
+            before.object_id,
+        )
+        await again.close()
+
+    volume(body, sound=False)
