@@ -294,8 +294,7 @@ def _make_room(
     if check.notices or check.must_wait:
         if volume.breaks.start(check, state):
             raise Blocked(state)
-        if check.must_wait:
-            return False
+        return not check.notices and not check.must_wait
     return True
 
 

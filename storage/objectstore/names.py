@@ -44,11 +44,13 @@ def _units(name: str) -> int:
 
 
 def check_component(name: str) -> None:
-    """Raises OBJECT_NAME_INVALID for what may not be the name of a file."""
+    """Raises OBJECT_NAME_INVALID for what may not be the name of a file, OBJECT_PATH_SYNTAX_BAD for ".."."""
+    if name == "..":
+        raise StatusError(Status.OBJECT_PATH_SYNTAX_BAD, "no path leads upwards")
     if (
         not name
         or RESERVED.search(name) is not None
-        or name in (".", "..")
+        or name == "."
         or (len(name) > COMPONENT_UNITS_MAX // 2 and _units(name) > COMPONENT_UNITS_MAX)
     ):
         raise StatusError(Status.OBJECT_NAME_INVALID, f"the name {name!r} is not valid")

@@ -49,7 +49,7 @@ def test_dispositions(world, disposition, there, missing):
     ("file:none", 0, S.OBJECT_NAME_NOT_FOUND), ("file:", 0, S.OBJECT_NAME_INVALID),
     ("file:s:$BAD", 0, S.OBJECT_NAME_INVALID), ("file:a:b:c", 0, S.OBJECT_NAME_INVALID),
     ("a*b", 0, S.OBJECT_NAME_INVALID), ("a?", 0, S.OBJECT_NAME_INVALID),
-    ("dir\\..", 0, S.OBJECT_NAME_INVALID),
+    ("dir\\..", 0, S.OBJECT_PATH_SYNTAX_BAD),
     (".", 0, S.OBJECT_NAME_INVALID), ("dir\\\\x", 0, S.OBJECT_NAME_INVALID),
     ("a\x01", 0, S.OBJECT_NAME_INVALID),
     ("x" * 256, 0, S.OBJECT_NAME_INVALID), ("\U0001f600" * 128, 0, S.OBJECT_NAME_INVALID),
