@@ -23,6 +23,7 @@ from smbproto.endpoint.framing import (
     Arena,
     OutMessage,
     finish_frame,
+    finish_single,
     frame_bytes_max,
     frame_length_untrusted,
     sign_in_place,
@@ -31,10 +32,12 @@ from smbproto.endpoint.framing import (
 )
 from smbproto.endpoint.server import Element, ServerEndpoint
 from smbproto.errors import ProtocolViolation
+from smbproto.io.eager import WAIT, Kind, run_inline
 from smbproto.security.encryption import TAG_BYTES
 from smbproto.smb2.describe import describe_untrusted
 from smbproto.smb2.header import (
     HEADER,
+    NO_SIGNATURE,
     SMB2_FLAGS_ASYNC_COMMAND,
     SMB2_FLAGS_RELATED_OPERATIONS,
     SMB2_FLAGS_REPLAY_OPERATION,
@@ -46,9 +49,10 @@ from smbproto.status import Status, StatusError
 from smbsrv.commands.cancel import cancel
 from smbsrv.commands.negotiate import answer_smb1
 from smbsrv.commands.payload import CREDIT_BYTES
+from smbsrv.dispatch import execute
 from smbsrv.fast import FAST
-from smbsrv.job import Job
-from smbsrv.request import Request
+from smbsrv.job import Job, Work, response_flags
+from smbsrv.request import Reply, Request
 from smbsrv.session import SessionState
 
 if TYPE_CHECKING:
@@ -64,14 +68,17 @@ log = logging.getLogger("sofs.smb")
 
 FLUSH_BYTES = 256 << 10
 """An arena with this much in it is sent before the next request is handled."""
+ANSWER_BYTES_MAX = 8 << 20
 ARENA_BYTES = FLUSH_BYTES + (9 << 20)
-_NOT_FAST = SMB2_FLAGS_ASYNC_COMMAND | SMB2_FLAGS_RELATED_OPERATIONS | SMB2_FLAGS_REPLAY_OPERATION
+_NOT_FAST = SMB2_FLAGS_ASYNC_COMMAND | SMB2_FLAGS_REPLAY_OPERATION
 _UNSIGNED = frozenset((Command.NEGOTIATE, Command.SESSION_SETUP, Command.CANCEL))
+_CANCEL = int(Command.CANCEL)
 _SMB2 = 0xFE
 _SEALED = 0xFD
 _SMB1 = 0xFF
 
 _unpack_header = HEADER.unpack_from
+_pack_header = HEADER.pack_into
 
 
 class Driver(Protocol):
@@ -79,9 +86,8 @@ class Driver(Protocol):
 
     arena: Arena
 
-    def run(self, job: Job) -> None:
-        """Run it inline as far as it goes; if it must wait, the rest in a task that ends with the
-        connection."""
+    def detach(self, job: Job, work: Work) -> None:
+        """Go on with `work`, and with what follows it in the job, in a task that ends with the connection."""
         ...
 
     def send(self, connection: Connection, frame: memoryview) -> None:
@@ -188,17 +194,27 @@ class Connection:
         if end - start < SMB2_HEADER_BYTES:
             raise ProtocolViolation(f"{end - start} bytes are too short for an SMB2 header")
         header = _unpack_header(view, start)
-        fast = FAST.get(header[4])
-        if fast is not None and not header[7] and header[0] == b"\xfeSMB" and not header[6] & _NOT_FAST:
-            channel = self.channels.get(header[11])
-            if channel is not None and (sealed_by is None or sealed_by is channel):
-                self._consume(header[8], header[2])
-                if not self._is_fast(channel, header[6], view, start, end, header[8], sealed_by):
-                    self._run_one((start, end, header), view, sealed_by)
-                elif not fast(self, channel, view, start, end, header, sealed_by):
-                    self._run_one((start, end, header), view, sealed_by, verified=True)
+        command, flags, session_id = header[4], header[6], header[11]
+        channel = self.channels.get(session_id)
+        if (
+            header[7]
+            or header[0] != b"\xfeSMB"
+            or header[1] != SMB2_HEADER_BYTES
+            or flags & SMB2_FLAGS_RELATED_OPERATIONS
+            or command == _CANCEL
+            or channel is None
+            or not (sealed_by is None or sealed_by is channel)
+        ):
+            self._general(view, start, end, sealed_by)
+            return
+        self._consume(header[8], header[2])
+        fast = FAST.get(command)
+        verified = False
+        if fast is not None and not flags & _NOT_FAST:
+            verified = self._is_fast(channel, flags, view, start, end, header[8], sealed_by)
+            if verified and fast(self, channel, view, start, end, header, sealed_by):
                 return
-        self._general(view, start, end, sealed_by)
+        self._run_one((start, end, header), view, sealed_by, verified=verified)
 
     def _is_fast(
         self,
@@ -226,8 +242,37 @@ class Connection:
     def _run_one(
         self, element: Element, view: memoryview, sealed_by: Channel | None, *, verified: bool = False
     ) -> None:
+        """A lone request. A Job is made of it only if it must wait."""
         request = self._request(element, view, sealed_by, None, verified=verified)
-        self.driver.run(Job(self, [request], sealed_by))
+        work = execute(request)
+        kind, reply = run_inline(work)
+        if reply is not None:
+            self._answer(request, reply, sealed_by)
+            return
+        assert kind is not None
+        self._pause(Job(self, [request], sealed_by), work, kind)
+
+    def _run(self, job: Job, work: Work | None) -> None:
+        """The elements of a compound, as far as they go."""
+        while work is not None:
+            kind, reply = run_inline(work)
+            if kind is not None:
+                self._pause(job, work, kind)
+                return
+            assert reply is not None
+            work = job.advance(reply)
+        job.finish()
+
+    def _pause(self, job: Job, work: Work, kind: Kind) -> None:
+        """A handler must wait: the rest of the job runs in a task, unless waiting is not for it."""
+        if kind is WAIT and not job.may_wait():
+            work.close()
+            self._run(job, job.advance(job.refused()))
+            return
+        self.job_detached(job)
+        self.driver.detach(job, work)
+        if kind is WAIT:
+            job.waits()
 
     def _general(self, view: memoryview, start: int, end: int, sealed_by: Channel | None) -> None:
         """Any frame: verify all of its messages, then answer them in order."""
@@ -250,7 +295,8 @@ class Connection:
             if not request.is_related:
                 break
             request.early = StatusError(Status.INVALID_PARAMETER, "a related request with none before it")
-        self.driver.run(Job(self, requests, sealed_by))
+        job = Job(self, requests, sealed_by)
+        self._run(job, execute(job.current))
 
     def _request(
         self, element: Element, view: memoryview, sealed_by: Channel | None, previous: Request | None,
@@ -330,6 +376,26 @@ class Connection:
             raise ProtocolViolation(f"message id {message_id} (charge {charge}) is not the client's to use")
 
     # out
+
+    def _answer(self, request: Request, reply: Reply, sealed_by: Channel | None) -> None:
+        """The response to a lone request that never had to wait, built where it is sent."""
+        arena, body = self.arena, reply.body
+        if reply.frame is not None or reply.preauth is not None or len(body) > ANSWER_BYTES_MAX:
+            message = Job(self, [request], sealed_by).message(request, reply)
+            self.send_messages([message], sealed_by, reply.frame)
+            return
+        start = arena.end + (LENGTH_BYTES if sealed_by is None else SEALED_START)
+        end = start + SMB2_HEADER_BYTES + len(body)
+        _pack_header(
+            arena.buffer, start, b"\xfeSMB", SMB2_HEADER_BYTES, request.credit_charge, reply.status,
+            request.command, self.grant(request), response_flags(request), 0, request.message_id,
+            request.process_id, request.tree_id, request.session_id, NO_SIGNATURE,
+        )  # fmt: skip
+        arena.view[start + SMB2_HEADER_BYTES : end] = body
+        signer = request.signer if request.must_sign else None
+        finish_single(
+            arena, start, end, request.message_id, signer, None if sealed_by is None else sealed_by.sealer
+        )
 
     def send_messages(
         self, messages: list[OutMessage], sealed_by: Channel | None, frame: bytearray | None

@@ -42,14 +42,19 @@ async def execute(request: Request) -> Reply:
             raise StatusError(Status.INVALID_PARAMETER, f"command {request.command:#x}")
         _resolve(request)
         result = await handler(request)
-        return result if isinstance(result, Reply) else Reply(result)
+        return Reply(result) if type(result) is bytes else as_reply(result)
     except StatusError as error:
         return error_reply(request, error)
     except WireError as error:
         log.info("malformed connection=%d command=%d: %s", request.connection.id, request.command, error)
         return Reply(ERROR_BODY, Status.INVALID_PARAMETER)
     finally:
-        request.done()
+        if request.counted is not None:
+            request.done()
+
+
+def as_reply(result: Reply | bytes) -> Reply:
+    return result if isinstance(result, Reply) else Reply(result)
 
 
 def error_reply(request: Request, error: StatusError) -> Reply:

@@ -1,6 +1,6 @@
 """A frame's requests on their way: one, or the elements of a compound one after another.
 
-      begin()                      advance(reply), more to do
+      execute()                    advance(reply), more to do
     NEW -----> RUNNING <----------------------------------+
                  |  | handler must wait                   |
                  |  +------> DETACHED: a task of its own -+
@@ -40,7 +40,8 @@ Work: TypeAlias = Coroutine[Any, None, Reply]
 
 
 class Job:
-    """See the module. `cancel` is the driver's: it stops the handler that runs now."""
+    """See the module. `cancel` is the driver's: it stops the handler that runs now. Of a lone request there
+    is a job only if it detached."""
 
     __slots__ = (
         "async_id",
@@ -73,9 +74,6 @@ class Job:
             for request in requests:
                 request.chain = chain
 
-    def begin(self) -> Work:
-        return execute(self.requests[0])
-
     @property
     def current(self) -> Request:
         return self.requests[self.index]
@@ -83,7 +81,7 @@ class Job:
     def advance(self, reply: Reply) -> Work | None:
         """The current request has its answer; the work on the next one, or None: call `finish`."""
         request = self.requests[self.index]
-        self.outgoing.append(self._message(request, reply))
+        self.outgoing.append(self.message(request, reply))
         self.last_frame = reply.frame
         chain = request.chain
         if chain is not None:
@@ -129,8 +127,9 @@ class Job:
             return
         self.async_id = self.connection.new_async_id(self)
         request = self.current
-        message = self._message(request, Reply(ERROR_BODY, Status.PENDING))
+        message = self.message(request, Reply(ERROR_BODY, Status.PENDING))
         message.signer = None
+        message.flags &= ~SMB2_FLAGS_SIGNED
         messages, self.outgoing = [*self.outgoing, message], []
         self.connection.send_messages(messages, self.sealed_by, None)
 
@@ -152,22 +151,29 @@ class Job:
             frame = self.last_frame if len(self.outgoing) == 1 else None
             connection.send_messages(self.outgoing, self.sealed_by, frame)
 
-    def _message(self, request: Request, reply: Reply) -> OutMessage:
+    def message(self, request: Request, reply: Reply) -> OutMessage:
         """[MS-SMB2] 3.3.4.3 Sending a Success Response; 3.3.4.4 Sending an Error Response."""
-        flags = SMB2_FLAGS_SERVER_TO_REDIR | (request.flags & SMB2_FLAGS_RELATED_OPERATIONS)
-        if request.signer is None:
-            # Nothing is there to sign with (no such session); the flag stays, without which clients heed no
-            # status.
-            flags |= request.flags & SMB2_FLAGS_SIGNED
         low, high = request.process_id, request.tree_id
-        credits = 0
+        credits = asynchronous = 0
         if self.async_id:
-            flags |= SMB2_FLAGS_ASYNC_COMMAND
+            asynchronous = SMB2_FLAGS_ASYNC_COMMAND
             low, high = self.async_id & 0xFFFFFFFF, self.async_id >> 32
         if not self.async_id or reply.status == Status.PENDING:
             credits = self.connection.grant(request)
         return OutMessage(
-            request.command, reply.status, flags, request.message_id, low, high, request.session_id,
-            reply.body, credit_charge=request.credit_charge, credits=credits,
+            request.command, reply.status, response_flags(request) | asynchronous, request.message_id,
+            low, high, request.session_id, reply.body, credit_charge=request.credit_charge, credits=credits,
             signer=request.signer if request.must_sign else None, preauth=reply.preauth,
         )  # fmt: skip
+
+
+def response_flags(request: Request) -> int:
+    """What the response's header says of itself, but for ASYNC_COMMAND."""
+    flags = SMB2_FLAGS_SERVER_TO_REDIR | (request.flags & SMB2_FLAGS_RELATED_OPERATIONS)
+    if request.must_sign and not request.is_encrypted:
+        return flags | SMB2_FLAGS_SIGNED
+    if request.signer is None:
+        # Nothing is there to sign with (no such session); the flag stays, without which clients heed no
+        # status.
+        flags |= request.flags & SMB2_FLAGS_SIGNED
+    return flags

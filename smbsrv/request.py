@@ -66,33 +66,28 @@ class Request:
     signs the response if `must_sign`.
     """
 
-    __slots__ = (
-        "chain",
-        "channel",
-        "channel_sequence",
-        "command",
-        "connection",
-        "counted",
-        "credit_charge",
-        "credits_requested",
-        "early",
-        "flags",
-        "is_encrypted",
-        "is_related",
-        "message",
-        "message_id",
-        "must_sign",
-        "open",
-        "outlives_connection",
-        "process_id",
-        "sealed_by",
-        "server",
-        "session",
-        "session_id",
-        "signer",
-        "tree",
-        "tree_id",
-    )
+    # Defaults of the class, not set for every instance: most requests keep most of them.
+    credits_requested = 0
+    channel_sequence = 0
+    process_id = 0
+    session_id = 0
+    tree_id = 0
+    is_encrypted = False
+    is_related = False
+    must_sign = False
+    early: StatusError | None = None
+    """Decided before the handler was asked: a wrong signature and the like."""
+    signer: Signer | None = None
+    sealed_by: Channel | None = None
+    channel: Channel | None = None
+    session: Session | None = None
+    tree: TreeConnect | None = None
+    open: Open | None = None
+    counted: Open | None = None
+    chain: Chain | None = None
+    outlives_connection = False
+    """Goes on when its connection is lost while its session has another: a client may ask for it again
+    there."""
 
     def __init__(
         self,
@@ -111,28 +106,6 @@ class Request:
         self.message_id = message_id
         self.flags = flags
         self.credit_charge = credit_charge
-        self.credits_requested = 0
-        self.channel_sequence = 0
-        self.process_id = 0
-        self.session_id = 0
-        self.tree_id = 0
-        self.is_encrypted = False
-        self.is_related = False
-        self.must_sign = False
-        self.early: StatusError | None = None
-        """Decided before the handler was asked: a wrong signature and the like."""
-        self.signer: Signer | None = None
-        self.sealed_by: Channel | None = None
-        self.channel: Channel | None = None
-        self.session: Session | None = None
-        self.tree: TreeConnect | None = None
-        self.open: Open | None = None
-        self.counted: Open | None = None
-        self.chain: Chain | None = None
-        self.outlives_connection = False
-        """Goes on when its connection is lost while its session has another: a client may ask for it again
-        there."""
-
     @property
     def is_replay(self) -> bool:
         return bool(self.flags & SMB2_FLAGS_REPLAY_OPERATION) and self.connection.dialect >= 0x0300

@@ -1,8 +1,7 @@
-"""Running jobs: inline as far as they go, the rest in a task. Shared by the pump and the stream driver.
+"""Running jobs that had to wait, each in a task of its own. Shared by the pump and the stream driver.
 
-    run(job): handler inline --ends--> next one ... --> responses leave
-                             --detaches--> task: WAIT tells the client at once; CANCEL and a lost connection
-                             stop it
+    detach(job): the rest of a handler --ends--> next one of the compound ... --> responses leave
+                 CANCEL and a lost connection stop it; a handler that waits tells the client
 
 A handler's bug is logged with its message and ends that connection, never the server.
 """
@@ -16,7 +15,7 @@ import trio
 
 from smbproto.endpoint.framing import Arena
 from smbproto.errors import ProtocolViolation
-from smbproto.io.eager import WAIT, on_wait, resume, run_inline
+from smbproto.io.eager import on_wait, resume
 from smbproto.smb2.describe import describe_untrusted
 from smbsrv.connection import ARENA_BYTES, Connection
 from smbsrv.job import Job, Work
@@ -35,27 +34,12 @@ class JobRunner:
         self.nursery = nursery
         self.detached = 0
 
-    def run(self, job: Job) -> None:
-        work: Work | None = job.begin()
-        while work is not None:
-            kind, reply = run_inline(work)
-            if kind is None:
-                assert reply is not None
-                work = job.advance(reply)
-            elif kind is WAIT and not job.may_wait():
-                work.close()
-                work = job.advance(job.refused())
-            else:
-                job.connection.job_detached(job)
-                self.detached += 1
-                self.keep_memory(job)
-                scope = trio.CancelScope()  # made here: a CANCEL may come before the task has begun
-                job.cancel = scope.cancel
-                self.nursery.start_soon(self._task, job, work, scope)
-                if kind is WAIT:
-                    job.waits()
-                return
-        job.finish()
+    def detach(self, job: Job, work: Work) -> None:
+        self.detached += 1
+        self.keep_memory(job)
+        scope = trio.CancelScope()  # made here: a CANCEL may come before the task has begun
+        job.cancel = scope.cancel
+        self.nursery.start_soon(self._task, job, work, scope)
 
     async def _task(self, job: Job, work: Work | None, scope: trio.CancelScope) -> None:
         on_wait.set(job.waits)

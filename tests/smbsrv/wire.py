@@ -13,7 +13,7 @@ from typing import Any
 
 from smbproto.codec import FileId
 from smbproto.endpoint.framing import Arena
-from smbproto.io.eager import WAIT, detach
+from smbproto.io.eager import WAIT, detach, run_inline
 from smbproto.security.encryption import CipherId, Opener, Sealer
 from smbproto.security.keys import derive_session_keys, signing_algorithm_of
 from smbproto.security.legacy import nt_hash
@@ -31,7 +31,6 @@ from smbproto.smb2.tree_connect import TreeConnectRequest, TreeConnectResponse
 from smbproto.smb2.write import WriteRequest
 from smbproto.status import Status
 from smbsrv.connection import ARENA_BYTES, Connection
-from smbsrv.io.jobs import run_inline
 from smbsrv.job import Job
 from smbsrv.open import Open
 from smbsrv.server import Account, Server, ServerConfig
@@ -114,25 +113,9 @@ class StraightDriver:
         self.waiting: dict[Job, Coroutine[Any, Any, Any]] = {}
         self.is_closed = False
 
-    def run(self, job: Job) -> None:
-        self._step(job, job.begin())
-
-    def _step(self, job: Job, work: Any) -> None:
-        while work is not None:
-            kind, reply = run_inline(work)
-            if kind is None:
-                work = job.advance(reply)
-            elif kind is WAIT and not job.may_wait():
-                work.close()
-                work = job.advance(job.refused())
-            else:
-                if not job.is_detached:
-                    job.connection.job_detached(job)
-                self.waiting[job] = work
-                job.cancel = lambda: self._cancel(job)
-                job.waits()
-                return
-        job.finish()
+    def detach(self, job: Job, work: Any) -> None:
+        self.waiting[job] = work
+        job.cancel = lambda: self._cancel(job)
 
     def go_on(self) -> None:
         """Step everything that waits, once."""
@@ -140,9 +123,18 @@ class StraightDriver:
             del self.waiting[job]
             self._step(job, work)
 
+    def _step(self, job: Job, work: Any) -> None:
+        while work is not None:
+            kind, reply = run_inline(work)
+            if kind is not None:
+                self.detach(job, work)
+                job.waits()
+                return
+            work = job.advance(reply)
+        job.finish()
+
     def _cancel(self, job: Job) -> None:
-        work = self.waiting.pop(job)
-        work.close()
+        self.waiting.pop(job).close()
         self._step(job, job.advance(job.cancelled()))
 
     def send(self, connection: Connection, frame: memoryview) -> None:

@@ -57,7 +57,7 @@ class NullDriver:
         self.arena = Arena(1 << 16)
         self.sent: list[bytes] = []
 
-    def run(self, job: object) -> None:
+    def detach(self, job: object, work: object) -> None:
         raise AssertionError("requests go straight to their handlers")
 
     def send(self, connection: object, frame: memoryview) -> None:
