@@ -58,7 +58,10 @@ class NdrService:
             raise Fault(pdu.FAULT_OP_RANGE)
         layout, answer = known
         request = decode_untrusted(layout, stub)
-        response = answer(request)
+        try:
+            response = answer(request)
+        except UnicodeDecodeError as error:  # impacket reads strings when they are asked for
+            raise Fault(pdu.FAULT_BAD_STUB_DATA) from error
         data: bytes = response.getData()
         if len(data) > RESPONSE_BYTES_MAX:
             raise Fault(pdu.FAULT_ACCESS_DENIED)

@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from impacket.dcerpc.v5 import lsad, lsat, samr, srvs, wkst
 from impacket.dcerpc.v5.dtypes import NULL, RPC_SID
 
+from smbproto.rpc import pdu
 from smbproto.rpc.lsarpc import LsaService
 from smbproto.rpc.samr import SamService
+from smbproto.rpc.service import Fault
 from smbproto.rpc.srvsvc import NERR_NET_NAME_NOT_FOUND, ServerService
 from smbproto.rpc.wkssvc import WorkstationService
 from smbproto.status import Status
@@ -305,3 +309,62 @@ def test_the_display_list_goes_on(sam):
     rest = samr.hSamrQueryDisplayInformation3(dce, domain, 1, 1, 10)
     assert [one["AccountName"] for one in rest["Buffer"]["UserInformation"]["Buffer"]] == ["bob"]
     assert dce.status == 0
+
+
+# strangers
+
+
+class Recorder(Dce):
+    """Keeps what was asked, to be asked again with changes."""
+
+    def __init__(self, service, into):
+        super().__init__(service)
+        self.into = into
+
+    def request(self, request, checkError=True):  # noqa: N803
+        self.into.append((self.service, request.opnum, request.getData()))
+        return super().request(request)
+
+
+def recorded():
+    asked = []
+    dce = Recorder(LsaService(Host()), asked)
+    policy = lsad.hLsarOpenPolicy2(dce)["PolicyHandle"]
+    lsat.hLsarLookupSids(dce, policy, ["S-1-1-0", "S-1-5-18"])
+    lsat.hLsarLookupNames3(dce, policy, ["ana", "nobody"])
+    lsad.hLsarQueryInformationPolicy2(dce, policy, 5)
+    dce = Recorder(ServerService(Host()), asked)
+    srvs.hNetrShareEnum(dce, 502)
+    srvs.hNetrShareGetInfo(dce, "data\0", 1)
+    srvs.hNetrSessionEnum(dce, "a\0", "b\0", 10)
+    dce = Recorder(SamService(Host()), asked)
+    server = samr.hSamrConnect5(dce)["ServerHandle"]
+    domain = samr.hSamrOpenDomain(dce, server, domainId=sid(MACHINE))["DomainHandle"]
+    samr.hSamrLookupNamesInDomain(dce, domain, ["ana", "nobody"])
+    samr.hSamrLookupIdsInDomain(dce, domain, [1000, 2])
+    samr.hSamrQueryDisplayInformation3(dce, domain, 1, 0, 1)
+    return asked
+
+
+ASKED = recorded()
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    which=st.integers(0, len(ASKED) - 1),
+    changes=st.lists(st.tuples(st.integers(0, 500), st.integers(0, 255)), max_size=4),
+    cut=st.integers(0, 500),
+)
+def test_changed_requests_give_an_answer_or_a_fault(which, changes, cut):
+    """impacket's reader meets strangers here: whatever it trips over is bad stub data, and nothing else
+    escapes."""
+    service, operation, stub = ASKED[which]
+    changed = bytearray(stub)
+    for at, value in changes:
+        changed[at % len(changed)] = value
+    try:
+        assert service.call(
+            operation, bytes(changed[: len(changed) - cut % 8 if cut > 400 else len(changed)])
+        )
+    except Fault as fault:
+        assert fault.status in (pdu.FAULT_BAD_STUB_DATA, pdu.FAULT_ACCESS_DENIED)
