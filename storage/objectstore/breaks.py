@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from storage.objectstore import caching
 from storage.objectstore.caching import Check, Holder, Notice
-from storage.objectstore.disconnected import State
+from storage.objectstore.disconnected import may_purge
 from storage.objectstore.state import Blocked, StreamState
 from storage.volume import BreakSink, File, LeaseBreak
 
@@ -102,7 +102,7 @@ class Breaks:
             if (
                 notice.ack_required
                 and opens
-                and all(one.keeping is not None and one.keeping.state is State.KEPT for one in opens)
+                and all(may_purge(one.keeping) for one in opens)
             ):
                 for one in tuple(opens):
                     self._purge(one)

@@ -11,7 +11,7 @@ Handling the SMB2_CREATE_DURABLE_HANDLE_REQUEST Create Context; 3.3.5.9.10 Handl
 SMB2_CREATE_DURABLE_HANDLE_REQUEST_V2 Create Context.
 Grants: only with HANDLE caching (batch oplock, lease with H) on a file; a directory never.
 Purges: an open that must give up caching and cannot answer; a share-mode conflict; the end of its time.
-Must not purge: for a newcomer that shares fully or only stats.
+Must not purge: for a newcomer that shares fully or only stats; a resilient open before its time.
 Invariants: KEPT implies deadline_s is set; a purged open is closed and never comes back.
 Times are seconds on the injected clock. Owner: the volume. No I/O.
 """
@@ -57,16 +57,23 @@ TRANSITIONS: Final = {  # (state, event) -> next; anything absent is a programmi
 class Keeping:
     """The durable side of one open."""
 
-    __slots__ = ("deadline_s", "state", "timeout_ms")
+    __slots__ = ("deadline_s", "is_resilient", "state", "timeout_ms")
 
     def __init__(self, timeout_ms: int) -> None:
         self.timeout_ms = timeout_ms
+        self.is_resilient = False
+        """[MS-SMB2] 3.3.5.15.9 Handling a Resiliency Request: kept whatever it caches, given up to nobody."""
         self.state = State.LIVE
         self.deadline_s: float | None = None
 
     def advance(self, happening: Happening, now_s: float) -> None:
         self.state = TRANSITIONS[self.state, happening]
         self.deadline_s = now_s + self.timeout_ms / 1000 if self.state is State.KEPT else None
+
+
+def may_purge(keeping: Keeping | None) -> bool:
+    """Whether a kept open must give way to another."""
+    return keeping is not None and keeping.state is State.KEPT and not keeping.is_resilient
 
 
 def timeout_of(request: DurableRequest) -> int:
@@ -83,12 +90,12 @@ def may_grant(holder: caching.Holder | None, is_directory: bool) -> bool:
 
 
 def may_keep(keeping: Keeping | None, holder: caching.Holder | None) -> bool:
-    """[MS-SMB2] 3.3.7.1: durable, and its oplock or lease is held with HANDLE caching, no break in
-    progress."""
-    return (
-        keeping is not None
-        and keeping.state is State.LIVE
-        and holder is not None
+    """[MS-SMB2] 3.3.7.1: resilient; or durable, and its oplock or lease is held with HANDLE caching, no break
+    in progress."""
+    if keeping is None or keeping.state is not State.LIVE:
+        return False
+    return keeping.is_resilient or (
+        holder is not None
         and not holder.is_breaking
         and bool(holder.state & caching.HANDLE)
     )

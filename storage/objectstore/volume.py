@@ -20,7 +20,7 @@ from storage.fs.port import FileSystem, Node, NodeId, VolumeIdentity, VolumeUsag
 from storage.objectstore import access, caching, create, naming
 from storage.objectstore.breaks import Breaks
 from storage.objectstore.caching import Holder
-from storage.objectstore.disconnected import KEPT_MAX, Happening, State
+from storage.objectstore.disconnected import KEPT_MAX, Happening, Keeping, State, may_purge
 from storage.objectstore.errors import status_error
 from storage.objectstore.file import OpenFile
 from storage.objectstore.state import Link, NodeState, state_of
@@ -297,13 +297,24 @@ class ObjectStoreVolume:
         file.end()
         self.breaks.sink.open_purged(file)
 
+    def make_resilient(self, file: File, timeout_ms: int) -> None:
+        if not isinstance(file, OpenFile) or file.is_closed:
+            raise StatusError(Status.FILE_CLOSED)
+        if file.is_directory:
+            raise StatusError(Status.INVALID_PARAMETER, "a directory is not kept")
+        keeping = file.keeping
+        if keeping is None:
+            keeping = file.keeping = Keeping(timeout_ms)
+        keeping.timeout_ms = timeout_ms
+        keeping.is_resilient = True
+
     def purge_kept(self, node_state: NodeState) -> bool:
         """Give up every kept open of a file. True: there were some."""
         found = [
             file
             for state in node_state.all_streams()
             for file in state.opens
-            if file.keeping is not None and file.keeping.state is State.KEPT
+            if may_purge(file.keeping)
         ]
         for file in found:
             self.purge(file)

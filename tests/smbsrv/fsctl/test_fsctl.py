@@ -16,6 +16,7 @@ from smbproto.status import Status
 from smbsrv.fsctl.table import FSCTLS, Target
 from smbsrv.server import NetworkInterface
 from tests.smbsrv.commands.client import NO_FILE, Client, World, refused, token
+from tests.smbsrv.commands.test_create_contexts import dhnc
 
 MIB = 1 << 20
 
@@ -488,3 +489,52 @@ def test_a_pipe_that_is_there_need_not_be_waited_for(client):
     client.ioctl(fscc.FSCTL_PIPE_WAIT, fsctl.PipeWaitInput(name="srvsvc").encode())
     with refused(Status.OBJECT_NAME_NOT_FOUND):
         client.ioctl(fscc.FSCTL_PIPE_WAIT, fsctl.PipeWaitInput(name="nothing").encode())
+
+
+# resiliency
+
+
+def make_resilient(client, found, timeout_ms: int = 60_000):
+    data = fsctl.NetworkResiliencyInput(timeout_ms=timeout_ms).encode()
+    return client.ioctl(fscc.FSCTL_LMR_REQUEST_RESILIENCY, data, found.file_id)
+
+
+def test_a_resilient_open_is_kept_without_any_caching(world, client, opened):
+    """[MS-SMB2] 3.3.5.15.9 Handling a Resiliency Request; taken up by DHnC, until then it stands in others'
+    way."""
+    held = client.create("b", share=0)
+    make_resilient(client, held)
+    client.lost()
+    other = world.client(2)
+    with refused(Status.SHARING_VIOLATION):
+        other.create("b")
+    again = world.client().create("b", contexts=[dhnc(held)])
+    assert again.file_id.persistent == held.file_id.persistent
+
+
+def test_a_resilient_open_ends_with_its_time(world, client):
+    """[MS-SMB2] 3.3.2.4 Resilient Open Scavenger Timer."""
+    held = client.create("b", share=0)
+    make_resilient(client, held, 5000)
+    client.lost()
+
+    async def wait() -> None:
+        await world.runtime.sleep(7)
+
+    world.runtime.run(wait())
+    assert not world.server.opens
+    world.client(2).create("b")
+
+
+def test_resiliency_that_cannot_be(world, client, opened):
+    """[MS-SMB2] 3.3.5.15.9: over MaxResiliencyTimeout or malformed: INVALID_PARAMETER; SMB 2.0.2 has it
+    not."""
+    with refused(Status.INVALID_PARAMETER):
+        make_resilient(client, opened, 300_001)
+    with refused(Status.INVALID_PARAMETER):
+        client.ioctl(fscc.FSCTL_LMR_REQUEST_RESILIENCY, bytes(7), opened.file_id)
+    with refused(Status.INVALID_PARAMETER):
+        make_resilient(client, client.directory("d"))
+    old = world.client(2, dialect=0x0202)
+    with refused(Status.INVALID_DEVICE_REQUEST):
+        make_resilient(old, old.create("b"))
