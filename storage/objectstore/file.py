@@ -225,25 +225,25 @@ class OpenFile:
         """[MS-FSA] 2.1.4.17 Algorithm for Noting That a File Has Been Modified.
 
         As Windows, an open's first write shows in the last write time two seconds later, further ones later
-        still; a flush, a close, and what sets the size show it at once.
+        still; a flush, a close, and what sets the size show it at once. Caching of the directory ends
+        when it is closed.
         """
         if is_write:
             if not self.is_write_pending:
                 self.is_write_pending = True
                 self.volume.delay_write_time(self, WRITE_TIME_DELAYS_S[self.is_write_shown])
                 self._touch(False)
+                self.is_modified = True
         else:
             self.is_write_pending = False
             self._touch(True)
+            self.volume.directory_changed(self)
         if self.volume.watch_count:
             if self.state is self.node_state.main:
                 notice = WRITTEN_NOTICE if is_longer else fscc.FILE_NOTIFY_CHANGE_LAST_WRITE
                 self.volume.report(self, notice, fscc.FILE_ACTION_MODIFIED)
             else:
                 self.volume.report(self, STREAM_NOTICE, fscc.FILE_ACTION_MODIFIED_STREAM)
-        if not self.is_modified:
-            self.is_modified = True
-            self.volume.directory_changed(self)
 
     def _touch(self, is_written: bool) -> None:
         node = self.node
@@ -469,6 +469,8 @@ class OpenFile:
         if self._read_any:
             metadata.note_read(self)
         self.settle_write_time()
+        if self.is_modified:
+            self.volume.directory_changed(self)
         self.volume.leave(self)
 
     def client_lost(self) -> bool:

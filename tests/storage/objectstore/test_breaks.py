@@ -246,13 +246,18 @@ def test_a_directory_lease_is_broken_by_what_changes_its_entries(world):
     world.close(world.open("d\\x", READ))
     assert end(directory) == []
     for change in (lambda f: f.set_basic(0, 0, 0, 0, 0x100), lambda f: f.rename("d\\y", False),
-                   lambda f: f.set_end_of_file(5), lambda f: f.write(0, memoryview(b"x"))):
+                   lambda f: f.set_end_of_file(5)):
         world.write_file("d\\x")
         directory = leased()
         file = world.open("d\\x", disposition=fscc.FILE_OPEN)
         world.run(change(file))
         assert end(directory) == gone
         world.close(file)
+    directory = leased()
+    file = world.open("d\\y", disposition=fscc.FILE_OPEN)
+    assert file.write_now(0, memoryview(b"x")) and told(world) == []
+    world.close(file)
+    assert end(directory) == gone
     directory = leased()
     world.close(world.open("d\\new", disposition=fscc.FILE_CREATE))
     assert end(directory) == gone
