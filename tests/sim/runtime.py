@@ -41,7 +41,7 @@ class InlineRuntime:
         self._random = random.Random(seed)
         self._rng = rng
         self._now = 1000.0
-        self._tasks: list[Coroutine[Any, Any, None]] = []
+        self._tasks: list[Coroutine[Any, Any, None] | Generator[Any, Any, None]] = []
         self._sleepers: list[float] = []
 
     def now(self) -> float:
@@ -71,8 +71,8 @@ class InlineRuntime:
         return work()
 
     def spawn(self, work: Callable[[], Awaitable[None]], name: str) -> None:
-        async def task() -> None:
-            await work()
+        def task() -> Generator[Any, Any, None]:  # no coroutine, which would complain if it is never begun
+            yield from work().__await__()
 
         self._tasks.append(task())
 

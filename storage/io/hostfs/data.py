@@ -50,7 +50,7 @@ class HostData:
     def _put(self, private: HostNode, target: bytes | int, name: bytes, value: bytes) -> None:
         raise AssertionError("the file system keeps attributes")
 
-    def _store(self, node: Node, private: HostNode) -> None:
+    def _store(self, node: Node, private: HostNode) -> bool:
         raise AssertionError("the file system stores attributes")
 
     def _refused(self, error: OSError, what: str, path: bytes) -> StorageError:

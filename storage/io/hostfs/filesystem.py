@@ -14,37 +14,32 @@ everything.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import stat
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Sequence
 from pathlib import Path
 
 from smbproto.fscc import (
     FILE_ATTRIBUTE_DIRECTORY,
-    FILE_ATTRIBUTE_REPARSE_POINT,
 )
 from storage.errors import StorageError
 from storage.fs.port import (
     Entry,
-    ExtendedAttribute,
     Node,
     NodeId,
-    Stream,
     VolumeIdentity,
     VolumeUsage,
 )
 from storage.fs.upcase import upcase as fold
 from storage.io.hostfs import attributes as xattrs
-from storage.io.hostfs.data import HostData
+from storage.io.hostfs.kept import HostKept
 from storage.io.hostfs.names import DirectoryNames, to_host, to_wire
 from storage.io.hostfs.node import (
     CLUSTER_BYTES,
     HAS_EAS,
     HostNode,
-    StreamBytes,
-    ea_size,
     fill,
     host_error,
     is_shown,
@@ -53,8 +48,16 @@ from storage.io.hostfs.node import (
 )
 from storage.runtime import Runtime
 
-NODES_CACHED_MAX = 65536
+log = logging.getLogger("sofs.hostfs")
+
+NODES_CACHED_MAX = 16384
 """Nodes nobody holds, kept so that the next look-up need not read their extended attributes again."""
+DIRECTORIES_STORED_AFTER_S = 1.0
+"""A directory in which names come and go is stored that much later, not at every one of them."""
+DIRECTORIES_UNSTORED_MAX = 1024
+BELIEVED_S = 0.001
+"""Names of a directory that were checked within this time are not checked again before one is added or
+removed."""
 
 FEATURES = 0x1 | 0x2 | 0x4 | 0x8 | 0x40 | 0x80 | 0x10000 | 0x40000 | 0x400000 | 0x800000
 """[MS-FSCC] 2.5.1: case-sensitive search 1, case preserved 2, Unicode 4, persistent ACLS 8, sparse 0x40,
@@ -62,7 +65,7 @@ reparse points 0x80,
 object ids 0x10000, named streams 0x40000, hard links 0x400000, extended attributes 0x800000."""
 
 
-class HostFileSystem(HostData):
+class HostFileSystem(HostKept):
     """See the module. `path` must be a directory. Raises StorageError for what the host refuses."""
 
     def __init__(self, path: str | Path, runtime: Runtime, label: str = "") -> None:
@@ -75,6 +78,9 @@ class HostFileSystem(HostData):
         self._age = 0
         self._nodes: dict[int, Node] = {}
         self._idle: OrderedDict[int, Node] = OrderedDict()
+        self._unstored: dict[int, Node] = {}
+        """Directories that nobody holds, in `_nodes` until they are stored."""
+        self._is_storing = False
         private = HostNode(None, b"")
         self._root = make_node(status, private)
         fill(self._root, private, status, self._root_path)
@@ -134,7 +140,15 @@ class HostFileSystem(HostData):
                 names.by_fold, names.ordered, names.stamp = {}, None, stamp
             else:
                 names.load(path, stamp, fold)
+        names.checked_s = self._runtime.now()
         return names
+
+    def _names_to_change(self, directory: HostNode) -> DirectoryNames:
+        """The names, to add or remove one. Whoever does so has looked it up a moment before."""
+        names = directory.listing
+        if names is not None and self._runtime.now() - names.checked_s <= BELIEVED_S:
+            return names
+        return self._names_of(directory)
 
     def _is_current(self, directory: HostNode) -> bool:
         """Whether nobody else changed the directory since its names were read."""
@@ -153,6 +167,7 @@ class HostFileSystem(HostData):
             status = self._stat(self._path(directory))
             if status is not None:
                 names.stamp = (status.st_mtime_ns, status.st_ctime_ns)
+                names.checked_s = self._runtime.now()
 
     def _stat(self, path: bytes) -> os.stat_result | None:
         try:
@@ -173,7 +188,11 @@ class HostFileSystem(HostData):
         if not is_shown(status) or status.st_dev != self._device:
             return None
         ino = status.st_ino
+        is_directory = stat.S_ISDIR(status.st_mode)
         node = self._nodes.get(ino)
+        if node is not None and ino in self._unstored and not is_directory:
+            self._forget(node)  # others removed it, and the host gave its number away
+            node = None
         if node is not None:
             private = private_of(node)
             if self._path(private) != path:
@@ -184,24 +203,31 @@ class HostFileSystem(HostData):
             self._refresh(node, private, status, path)
             return node
         node = self._idle.get(ino)
-        if node is not None:
+        if node is not None and (node.data is None) == is_directory:
             private = private_of(node)
-            self._place(private, parent, host_name)
             self._idle.move_to_end(ino)
+            if private.parent is not parent or private.host_name != host_name:
+                self._place(private, parent, host_name)
         else:
             private = HostNode(parent, host_name)
             node = make_node(status, private)
-            self._idle[ino] = node
-            if len(self._idle) > NODES_CACHED_MAX:
-                self._idle.popitem(last=False)
+            self._keep_idle(node)
         private.path, private.path_age = path, self._age
-        if private.ctime_ns != status.st_ctime_ns or (node.data is None) != stat.S_ISDIR(status.st_mode):
-            if (node.data is None) != stat.S_ISDIR(status.st_mode):
-                private = HostNode(parent, host_name)
-                node = make_node(status, private)
-                self._idle[ino] = node
+        if private.ctime_ns != status.st_ctime_ns:
+            node.state = None
             fill(node, private, status, path)
         return node
+
+    def _keep_idle(self, node: Node) -> None:
+        self._idle[node.id] = node
+        if len(self._idle) > NODES_CACHED_MAX:
+            self._idle.popitem(last=False)
+
+    def _forget(self, node: Node) -> None:
+        """It has no name any more, and nobody holds it."""
+        self._nodes.pop(node.id, None)
+        self._idle.pop(node.id, None)
+        self._unstored.pop(node.id, None)
 
     def _refresh(self, node: Node, private: HostNode, status: os.stat_result, path: bytes) -> None:
         """A held node follows the size that others gave the file; times and attributes are ours while it is
@@ -213,21 +239,20 @@ class HostFileSystem(HostData):
         if name in ("", ".", "..") or "/" in name or "\0" in name:
             return None     # no name of the host: a search pattern may be any string
         parent = private_of(directory)
-        path = self._path(parent) + b"/" + to_host(name)
-        status = self._stat(path)
-        if status is not None:
-            node = self._load(parent, to_host(name), path, status)
-            return Entry(name, node) if node is not None else None
-        found = self._names_of(parent).by_fold.get(fold(name))
-        if found is None:
-            return None
-        wire, host_name = found
+        host_name = to_host(name)
         path = self._path(parent) + b"/" + host_name
         status = self._stat(path)
         if status is None:
-            return None
+            found = self._names_of(parent).by_fold.get(fold(name))
+            if found is None:
+                return None
+            name, host_name = found
+            path = self._path(parent) + b"/" + host_name
+            status = self._stat(path)
+            if status is None:
+                return None
         node = self._load(parent, host_name, path, status)
-        return Entry(wire, node) if node is not None else None
+        return Entry(name, node) if node is not None else None
 
     def node(self, node_id: NodeId) -> Node | None:
         """Only files that are open or were seen lately can be found by id: the host offers no look-up by
@@ -274,7 +299,7 @@ class HostFileSystem(HostData):
         self, directory: Node, name: str, *, is_directory: bool, attributes: int, now: int, security: bytes
     ) -> Node:
         parent = private_of(directory)
-        names = self._names_of(parent)
+        names = self._names_to_change(parent)
         host_name = to_host(name)
         path = self._path(parent) + b"/" + host_name
         private = HostNode(parent, host_name)
@@ -305,7 +330,7 @@ class HostFileSystem(HostData):
 
     def link(self, node: Node, directory: Node, name: str) -> None:
         private, parent = private_of(node), private_of(directory)
-        names = self._names_of(parent)
+        names = self._names_to_change(parent)
         target = self._path(parent) + b"/" + to_host(name)
         try:
             os.link(self._path(private), target, follow_symlinks=False)
@@ -318,7 +343,7 @@ class HostFileSystem(HostData):
 
     def unlink(self, directory: Node, name: str) -> None:
         parent = private_of(directory)
-        names = self._names_of(parent)
+        names = self._names_to_change(parent)
         _, host_name = names.by_fold.get(fold(name), (name, to_host(name)))
         path = self._path(parent) + b"/" + host_name
         entry = self.lookup(directory, name)
@@ -342,6 +367,8 @@ class HostFileSystem(HostData):
         if node.data is None:
             node.links = 0
         self._idle.pop(node.id, None)
+        if not node.links and node.id in self._unstored:
+            self._forget(node)
 
     def rename(self, directory: Node, name: str, to_directory: Node, to_name: str) -> None:
         source, target = private_of(directory), private_of(to_directory)
@@ -349,7 +376,7 @@ class HostFileSystem(HostData):
         if entry is None:
             raise StorageError(f"rename {name!r}: it is not there")
         moved = private_of(entry.node)
-        source_names, target_names = self._names_of(source), self._names_of(target)
+        source_names, target_names = self._names_to_change(source), self._names_to_change(target)
         _, host_name = source_names.by_fold.get(fold(name), (name, to_host(name)))
         replaced = (
             None if fold(to_name) == fold(name) and source is target else self.lookup(to_directory, to_name)
@@ -370,7 +397,8 @@ class HostFileSystem(HostData):
         source_names.discard(fold(name))
         target_names.add(fold(to_name), to_name, host_target)
         self._restamp(source)
-        self._restamp(target)
+        if target is not source:
+            self._restamp(target)
         if (source, host_name) in moved.others:
             moved.others[moved.others.index((source, host_name))] = (target, host_target)
         else:
@@ -390,43 +418,63 @@ class HostFileSystem(HostData):
     def drop(self, node: Node) -> None:
         private = private_of(node)
         private.held -= 1
-        if private.held > 0:
+        if private.held > 0 or node.id in self._unstored:
             return
-        self._store(node, private)
+        is_later = node.data is None and private.dirty and node.links > 0
+        if is_later and len(self._unstored) < DIRECTORIES_UNSTORED_MAX:
+            self._unstored[node.id] = node
+            if not self._is_storing:
+                self._is_storing = True
+                self._runtime.spawn(self._store_directories, "directories of the host")
+            return
+        self._put_away(node, private)
+
+    async def _store_directories(self) -> None:
+        while self._unstored:
+            await self._runtime.sleep(DIRECTORIES_STORED_AFTER_S)
+            unstored, self._unstored = self._unstored, {}
+            for node in unstored.values():
+                private = private_of(node)
+                if not private.held:
+                    try:
+                        self._put_away(node, private)
+                    except StorageError as error:
+                        log.warning("%s", error)
+        self._is_storing = False
+
+    def _put_away(self, node: Node, private: HostNode) -> None:
+        """Nobody holds it any more. What the object store knows of it stays while the host's change time
+        does."""
+        status: os.stat_result | None = None
+        if node.links and self._store(node, private):
+            node.state = None
+            opened = private.descriptor >= 0
+            status = os.fstat(private.descriptor) if opened else self._stat(self._path(private))
         self._nodes.pop(node.id, None)
         if private.descriptor >= 0:
             os.close(private.descriptor)
             private.descriptor = -1
-        if node.links > 0 and private.memory is None:
-            node.state = None
-            private.streams = None
-            status = self._stat(self._path(private))
-            if status is not None and status.st_ino == node.id:
-                private.ctime_ns = status.st_ctime_ns
-                if node.data is not None:
-                    node.data.size_bytes = node.data.valid_bytes = status.st_size
-                self._idle[node.id] = node
-                if len(self._idle) > NODES_CACHED_MAX:
-                    self._idle.popitem(last=False)
-        elif node.links > 0:
-            private.held = 0
+        private.streams = None
+        if not node.links:
+            return
+        if private.memory is not None:
             self._nodes[node.id] = node
+            return
+        if status is not None and status.st_ino == node.id:
+            private.ctime_ns = status.st_ctime_ns
+            if node.data is not None:
+                node.data.size_bytes = node.data.valid_bytes = status.st_size
+        self._keep_idle(node)
 
     def changed(self, node: Node) -> None:
         private_of(node).dirty = True
 
-    def _target(self, private: HostNode) -> bytes | int:
-        """What to give to calls about extended attributes and times: the descriptor if the name may be
-        gone."""
-        if private.descriptor >= 0:
-            return private.descriptor
-        return self._path(private)
-
-    def _store(self, node: Node, private: HostNode) -> None:
-        """Write attributes and times to the host."""
-        self._store_streams(node)
+    def _store(self, node: Node, private: HostNode) -> bool:
+        """Write attributes and times to the host. False: there was nothing to write."""
+        if private.streams:
+            self._store_streams(node)
         if not private.dirty or (node.links == 0 and node.data is None):
-            return
+            return False
         private.dirty = False
         target = self._target(private)
         bits = node.attributes | (HAS_EAS if node.ea_bytes else 0)
@@ -436,140 +484,18 @@ class HostFileSystem(HostData):
             times = (xattrs.unix_ns_of(node.accessed), xattrs.unix_ns_of(node.written))
             os.utime(target, ns=times)
         except FileNotFoundError:
-            return
+            return False
         except OSError as error:
             raise host_error(error, "store attributes of", self._path(private)) from error
         if is_listed:
             self._restamp(private)
-
-    def _put(self, private: HostNode, target: bytes | int, name: bytes, value: bytes) -> None:
-        """An extended attribute; in memory where the host keeps none."""
-        if private.memory is None and xattrs.put(target, name, value):
-            return
-        if private.memory is None:
-            private.memory = {}
-        if value:
-            private.memory[name] = value
-        else:
-            private.memory.pop(name, None)
-
-    def _get(self, node: Node, name: bytes) -> bytes:
-        private = private_of(node)
-        if private.memory is not None and name in private.memory:
-            return private.memory[name]
-        try:
-            return xattrs.get(self._target(private), name)
-        except FileNotFoundError:
-            return b""
-        except OSError as error:
-            raise host_error(error, "read attributes of", self._path(private)) from error
-
-    def security(self, node: Node) -> bytes:
-        return self._get(node, xattrs.SECURITY)
-
-    def set_security(self, node: Node, descriptor: bytes) -> None:
-        private = private_of(node)
-        self._put(private, self._target(private), xattrs.SECURITY, descriptor)
-
-    def eas(self, node: Node) -> list[ExtendedAttribute]:
-        return xattrs.unpack_eas(self._get(node, xattrs.EAS)) if node.ea_bytes else []
-
-    def set_eas(self, node: Node, eas: Sequence[ExtendedAttribute]) -> None:
-        private = private_of(node)
-        packed = xattrs.pack_eas(eas)
-        self._put(private, self._target(private), xattrs.EAS, packed)
-        node.ea_bytes = ea_size(packed)
-        private.dirty = True
-
-    def reparse(self, node: Node) -> bytes:
-        return self._get(node, xattrs.REPARSE) if node.reparse_tag else b""
-
-    def set_reparse(self, node: Node, tag: int, buffer: bytes) -> None:
-        private = private_of(node)
-        self._put(private, self._target(private), xattrs.REPARSE, buffer if tag else b"")
-        node.reparse_tag = tag
-        node.attributes &= ~FILE_ATTRIBUTE_REPARSE_POINT
-        if tag:
-            node.attributes |= FILE_ATTRIBUTE_REPARSE_POINT
-        private.dirty = True
-
-    def object_id(self, node: Node) -> bytes:
-        return self._get(node, xattrs.OBJECT_ID)
-
-    def set_object_id(self, node: Node, object_id: bytes) -> None:
-        private = private_of(node)
-        self._put(private, self._target(private), xattrs.OBJECT_ID, object_id)
+        return True
 
     def find_object_id(self, object_id: bytes) -> Node | None:
         for node in self._nodes.values():
             if self.object_id(node)[:16] == object_id[:16]:
                 return node
         return None
-
-    # streams
-    # ----------------------------------------------------------------------------------------------------
-    def _named(self, node: Node) -> dict[str, Stream]:
-        """fold -> Stream, read once while the node is held."""
-        private = private_of(node)
-        if private.streams is None:
-            found: dict[str, Stream] = {}
-            try:
-                listed = os.listxattr(self._target(private))
-            except OSError as error:
-                if error.errno not in (errno.ENOENT, errno.EOPNOTSUPP):
-                    raise host_error(error, "list streams of", self._path(private)) from error
-                listed = []
-            for text in listed:
-                attribute = os.fsencode(text)
-                if attribute.startswith(xattrs.STREAM_PREFIX):
-                    name = attribute[len(xattrs.STREAM_PREFIX) :].decode("utf-8", "replace")
-                    content = bytearray(self._get(node, attribute)[1:])
-                    found[fold(name)] = self._stream_of(node, name, StreamBytes(attribute, content))
-            private.streams = found
-        return private.streams
-
-    def _stream_of(self, node: Node, name: str, content: StreamBytes) -> Stream:
-        size = len(content.content)
-        return Stream(node, name, size, size, -(-size // 8) * 8, content)
-
-    def streams(self, node: Node) -> list[Stream]:
-        named = self._named(node)
-        default = [node.data] if node.data is not None else []
-        return default + [named[key] for key in sorted(named)]
-
-    def stream(self, node: Node, name: str) -> Stream | None:
-        return node.data if not name else self._named(node).get(fold(name))
-
-    def make_stream(self, node: Node, name: str) -> Stream:
-        attribute = xattrs.STREAM_PREFIX + name.encode("utf-8", "surrogatepass")
-        stream = self._stream_of(node, name, StreamBytes(attribute, bytearray()))
-        self._named(node)[fold(name)] = stream
-        self._write_back(stream)
-        return stream
-
-    def remove_stream(self, stream: Stream) -> None:
-        private = private_of(stream.node)
-        content = stream.private
-        assert isinstance(content, StreamBytes)
-        self._named(stream.node).pop(fold(stream.name), None)
-        self._put(private, self._target(private), content.attribute, b"")
-        content.dirty = False
-        content.attribute = b""
-
-    def rename_stream(self, stream: Stream, name: str) -> None:
-        named = self._named(stream.node)
-        content = stream.private
-        assert isinstance(content, StreamBytes)
-        replaced = named.get(fold(name))
-        if replaced is not None and replaced is not stream:
-            self.remove_stream(replaced)
-        private = private_of(stream.node)
-        named.pop(fold(stream.name), None)
-        self._put(private, self._target(private), content.attribute, b"")
-        content.attribute = xattrs.STREAM_PREFIX + name.encode("utf-8", "surrogatepass")
-        stream.name = name
-        named[fold(name)] = stream
-        self._write_back(stream)
 
     # the whole
     # --------------------------------------------------------------------------------------------------

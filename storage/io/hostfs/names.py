@@ -48,10 +48,12 @@ def to_host(wire: str) -> bytes:
 class DirectoryNames:
     """Folded wire name -> (wire name, host name), as of one moment of the directory."""
 
-    __slots__ = ("by_fold", "ordered", "stamp")
+    __slots__ = ("by_fold", "checked_s", "ordered", "stamp")
 
     def __init__(self) -> None:
         self.stamp: tuple[int, int] = (-1, -1)
+        self.checked_s = float("-inf")
+        """When the stamp was last seen to be the directory's, on the runtime's clock."""
         self.by_fold: dict[str, tuple[str, bytes]] = {}
         self.ordered: list[str] | None = None
 

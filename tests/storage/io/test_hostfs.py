@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,69 @@ def test_a_damaged_ea_list_loses_only_its_tail() -> None:
     packed = pack_eas(eas)
     assert unpack_eas(packed) == eas
     assert unpack_eas(packed[:-1]) == eas[:1]
+
+
+def test_many_new_names_store_their_directory_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Creating, using and dropping files costs a directory nothing but that its time stamps are looked at."""
+    calls: list[tuple[str, object]] = []
+
+    def counted(name: str) -> Callable[..., object]:
+        real = getattr(os, name)
+
+        def call(target: object, *rest: object, **more: object) -> object:
+            calls.append((name, target))
+            return real(target, *rest, **more)
+
+        return call
+
+    for name in ("setxattr", "utime", "lstat"):
+        monkeypatch.setattr(os, name, counted(name))
+    runtime = InlineRuntime()
+    fs = HostFileSystem(tmp_path, runtime)
+
+    async def main() -> None:
+        folder = fs.make(
+            fs.root(), "d", is_directory=True, attributes=0, now=133_000_000_000_000_000, security=b""
+        )
+        fs.hold(folder)
+        fs.drop(folder)
+        stores = [name for name, path in calls if path == bytes(tmp_path / "d") and name != "lstat"]
+        assert stores == []
+        calls.clear()
+        for index in range(20):
+            entry = fs.lookup(fs.root(), "d")
+            assert entry is not None and entry.node is folder and fs.lookup(folder, f"f{index}") is None
+            fs.hold(folder)
+            made = fs.make(
+                folder, f"f{index}", is_directory=False, attributes=0x20, now=folder.created, security=b"s"
+            )
+            fs.hold(made)
+            folder.written += 1
+            fs.changed(folder)
+            fs.drop(made)
+            fs.drop(folder)
+        on_folder = [name for name, path in calls if path == bytes(tmp_path / "d")]
+        assert "setxattr" not in on_folder and "utime" not in on_folder
+        assert on_folder.count("lstat") <= 4 * 20
+        await runtime.sleep(2.0)
+
+    runtime.run(main())
+    written = os.stat(tmp_path / "d").st_mtime_ns // 100 + 116444736000000000
+    assert written == 133_000_000_000_000_020, "stored by itself, a moment later"
+
+
+def test_what_is_known_of_a_file_stays_until_others_change_it(tmp_path: Path) -> None:
+    """The object store's state hangs on a node that nobody holds, but never over a change of the host's."""
+    (tmp_path / "f").write_bytes(b"x")
+    fs = host(tmp_path)
+    first = fs.lookup(fs.root(), "f")
+    assert first is not None
+    fs.hold(first.node)
+    first.node.state = "known"
+    fs.drop(first.node)
+    again = fs.lookup(fs.root(), "f")
+    assert again is not None and again.node.state == "known"
+    os.setxattr(tmp_path / "f", "user.sofs.sd", b"another descriptor")
+    changed = fs.lookup(fs.root(), "f")
+    assert changed is not None and changed.node.state is None
+    assert fs.security(changed.node) == b"another descriptor"
