@@ -126,6 +126,11 @@ class Node:
             raise OperatorError("this node has no pool; `sofs pool create DISK...` makes one")
         return self.pool
 
+    def require_no_pool(self) -> None:
+        """Raises: AlreadyExists."""
+        if self.pool is not None:
+            raise AlreadyExists(f"this node has the pool {self.pool.name!r} already")
+
     def volume_names(self) -> list[str]:
         """Names of the pool's volumes, mounted or not."""
         spaces = self.require_pool().space_names
@@ -133,8 +138,7 @@ class Node:
 
     async def create_pool(self, name: str, disks: Sequence[Disk], slab_bytes: int) -> None:
         """Raises: AlreadyExists, StorageError."""
-        if self.pool is not None:
-            raise AlreadyExists(f"this node has the pool {self.pool.name!r} already")
+        self.require_no_pool()
         self.pool = await Pool.create(list(disks), name, slab_bytes=slab_bytes, runtime=self.runtime)
         self.disks = list(disks)
         self.settings.disks = [disk.name for disk in disks]

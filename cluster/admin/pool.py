@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cluster.admin.registry import NoArguments, call
 from cluster.errors import OperatorError
-from cluster.io.disks import close_disks, create_disk, open_disks
+from cluster.io.disks import close_disks, open_or_create_disk
 from storage.disk import Disk
 from storage.errors import StorageError
 
@@ -31,11 +31,11 @@ class PoolCreate:
 async def create(node: Node, args: PoolCreate) -> dict[str, object]:
     if not 0 < len(args.disks) <= DISKS_MAX or len(set(args.disks)) != len(args.disks):
         raise OperatorError(f"a pool takes 1 to {DISKS_MAX} different disks")
+    node.require_no_pool()
     disks: list[Disk] = []
     try:
         for path in args.disks:
-            present = await open_disks([path], node.runtime)
-            disks.extend(present or [create_disk(path, args.disk_bytes, node.runtime)])
+            disks.append(open_or_create_disk(path, args.disk_bytes, node.runtime))
         await node.create_pool(args.name, disks, args.slab_bytes)
     except (OperatorError, StorageError, ValueError) as error:
         await close_disks(disks)

@@ -26,6 +26,11 @@ def create_disk(path: str, size_bytes: int, runtime: Runtime) -> Disk:
         raise OperatorError(str(error)) from None
 
 
+def open_or_create_disk(path: str, size_bytes: int, runtime: Runtime) -> Disk:
+    """The disk that is there, or a new file-backed one. Raises: OperatorError, PoolInUse, DiskFailed."""
+    return FileDisk.open(path, runtime) if Path(path).exists() else create_disk(path, size_bytes, runtime)
+
+
 async def open_disks(paths: Iterable[str], runtime: Runtime) -> list[Disk]:
     """The disks that can be opened; one that cannot is logged, and missed by the pool's quorum. Raises:
     PoolInUse."""
