@@ -99,11 +99,7 @@ class Breaks:
             holder = notice.holder
             # `caching` is blind to what an open is.
             opens: list[OpenFile] = holder.opens  # type: ignore[assignment]
-            if (
-                notice.ack_required
-                and opens
-                and all(may_purge(one.keeping) for one in opens)
-            ):
+            if notice.ack_required and opens and all(may_purge(one.keeping) for one in opens):
                 for one in tuple(opens):
                     self._purge(one)
                 continue

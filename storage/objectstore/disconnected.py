@@ -95,7 +95,5 @@ def may_keep(keeping: Keeping | None, holder: caching.Holder | None) -> bool:
     if keeping is None or keeping.state is not State.LIVE:
         return False
     return keeping.is_resilient or (
-        holder is not None
-        and not holder.is_breaking
-        and bool(holder.state & caching.HANDLE)
+        holder is not None and not holder.is_breaking and bool(holder.state & caching.HANDLE)
     )

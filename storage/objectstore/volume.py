@@ -311,10 +311,7 @@ class ObjectStoreVolume:
     def purge_kept(self, node_state: NodeState) -> bool:
         """Give up every kept open of a file. True: there were some."""
         found = [
-            file
-            for state in node_state.all_streams()
-            for file in state.opens
-            if may_purge(file.keeping)
+            file for state in node_state.all_streams() for file in state.opens if may_purge(file.keeping)
         ]
         for file in found:
             self.purge(file)

@@ -40,7 +40,7 @@ async def handle(request: Request) -> Reply | bytes:
     elif kind == SMB2_0_INFO_SECURITY:
         await security.change(target, message.additional_information, data)
     elif kind == SMB2_0_INFO_QUOTA:
-        quota.change(target)
+        quota.change(target, data)
     else:
         raise StatusError(Status.INVALID_PARAMETER, f"InfoType {kind}")
     return _RESPONSE

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from smbproto.fscc.quota import decode_quotas_untrusted
 from smbproto.status import Status, StatusError
 
 if TYPE_CHECKING:
     from storage.volume import File
 
 
-def change(file: File) -> None:
-    """Raises: INVALID_DEVICE_REQUEST."""
+def change(file: File, data: bytes) -> None:
+    """Raises: INVALID_DEVICE_REQUEST; WireError for a list that is none."""
+    decode_quotas_untrusted(data)
     raise StatusError(Status.INVALID_DEVICE_REQUEST, f"volume {file.volume.identity.label!r} keeps no quotas")

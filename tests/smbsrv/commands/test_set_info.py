@@ -7,8 +7,10 @@ import struct
 import pytest
 
 from smbproto import dtyp, fscc
+from smbproto.errors import WireError
 from smbproto.fscc import file_info
 from smbproto.fscc.ea import FullEa, encode_full_eas
+from smbproto.fscc.quota import Quota, encode_quotas
 from smbproto.status import Status
 from tests.smbsrv.commands.client import Client, World, refused
 
@@ -240,7 +242,9 @@ def test_short_names_volumes_and_quotas_are_refused(client, opened):
         with refused(status):
             client.set(opened.file_id, FILESYSTEM, info_class, bytes(48))
     with refused(Status.INVALID_DEVICE_REQUEST):
-        client.set(opened.file_id, QUOTA, 0, bytes(48))
+        client.set(opened.file_id, QUOTA, 0, encode_quotas([Quota(dtyp.SID_EVERYONE)]))
+    with pytest.raises(WireError):
+        client.set(opened.file_id, QUOTA, 0, bytes(10))
     with refused(Status.INVALID_PARAMETER):
         client.set(opened.file_id, 9, 0, b"")
 
