@@ -304,6 +304,7 @@ def _enter(
 ) -> OpenFile:  # fmt: skip
     if link is None:
         link = Link(target.directory, target.name)
+    if not link.opens:  # new, or the kept opens that came by it were purged for this one
         node_state.links.append(link)
         if target.directory is not None:
             volume.fs.hold(target.directory)
