@@ -204,8 +204,12 @@ class Actor:
 
     async def find_out(self, name: ModelName) -> None:
         """What became of ops whose answers were lost. The name's gate is ours alone."""
-        for op in name.holds.maybe():
+        while name.holds.maybe():
             found = await self.node_id_of(name.path)
+            open_questions = name.holds.maybe()
+            if not open_questions:
+                return  # an audit has looked meanwhile
+            op = open_questions[0]
             file = next(value for entry, value in name.holds.entries if entry is op)
             before = [value for entry, value in name.holds.entries if entry is not op and entry.is_certain][-1]
             if found is None:

@@ -77,7 +77,7 @@ class SimConnection(Connection):
         super()._handle(event)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class SimLease:
     """A lease of this client. `cap`: what breaks that arrived since `granted_at` left of it."""
 
@@ -89,6 +89,9 @@ class SimLease:
     breaks: list[tuple[int, int]] = field(default_factory=list)
     handles: int = 0
 
+    def __repr__(self) -> str:
+        return f"lease {self.key.hex()[:16]} state {self.state}"
+
     def granted(self, order: int, state: int) -> None:
         if order > self.granted_at:
             self.granted_at, self.state = order, state
@@ -97,7 +100,7 @@ class SimLease:
                 self.state &= new
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Handle:
     """An open of this client."""
 
@@ -123,9 +126,8 @@ class Handle:
     """CREATEs on the file when the connection was cut: if there were more since, it may have had to go."""
     cut_at_s: float = 0.0
 
-    @property
-    def holder(self) -> object:
-        return self.lease or self
+    def __repr__(self) -> str:
+        return f"open {self.file_id.persistent:#x} of client {self.client.number} on {self.path}"
 
 
 class SimClient:
@@ -143,13 +145,12 @@ class SimClient:
         self.tree: Tree
         self.wire: Wire | None = None
         self.node: SimNode
-        self.served_by: ServerConnection | None = None
+        self._lost: list[tuple[SimNode, ServerConnection]] = []
         self.leases: dict[bytes, SimLease] = {}
         self.handles: dict[Handle, None] = {}
         self.oplock_breaks: dict[FileId, list[tuple[int, int]]] = {}
         self._up = trio.Event()
         self._session_id = 0
-        self.is_silent = False
         self._nursery: trio.Nursery
 
     # -- life ----------------------------------------------------------------------------------------------
@@ -179,7 +180,6 @@ class SimClient:
         async with SimConnection.open(
             wire.client_end, config, on_break=self._broken, entropy=self.rng.randbytes
         ) as connection:
-            self.served_by = wire.served_by
             previous = self._session_id if self.rng.random() < 0.5 else 0
             await connection.login(USER, PASSWORD, previous_session_id=previous)
             session = Session(connection, "sim")
@@ -194,10 +194,13 @@ class SimClient:
         """The connection is gone: nothing is believed any more."""
         if self._up.is_set():
             self._up = trio.Event()
+        if self.wire is not None and self.wire.served_by is not None:
+            self._lost.append((self.node, self.wire.served_by))
+        self.wire = None
         for lease in self.leases.values():
             lease.stream.caching.pop(lease, None)
-            lease.breaks.clear()
-            lease.granted_at = 0
+            lease.handles = 0
+        self.leases.clear()
         for handle in self.handles:
             handle.stream.caching.pop(handle, None)
             handle.cut_opens, handle.cut_at_s = handle.file.opens, trio.current_time()
@@ -212,11 +215,11 @@ class SimClient:
         return self.generation
 
     async def quiet(self) -> None:
-        """Until nothing that was asked on the last connection can happen any more."""
-        node, served_by = self.node, self.served_by
-        while node.is_up and served_by is not None and not node.is_quiet(served_by):
-            await trio.sleep(0.02)
+        """Until nothing that was asked on lost connections can happen any more."""
         await trio.sleep(0.2)
+        while any(node.is_up and not node.is_quiet(served_by) for node, served_by in self._lost):
+            await trio.sleep(0.05)
+        self._lost.clear()
 
     # -- requests ------------------------------------------------------------------------------------------
 
@@ -363,6 +366,13 @@ class SimClient:
             lease = self.leases[key] = SimLease(key, version, of)
         return lease
 
+    def _same_lease(self, old: SimLease) -> SimLease:
+        """The lease of an open that is reclaimed, on the new connection."""
+        lease = self.leases.setdefault(old.key, SimLease(old.key, old.version, old.stream))
+        if lease is not old:
+            lease.handles += 1
+        return lease
+
     def _lease_context(self, lease: SimLease, state: int) -> CreateContext:
         if lease.version == 2:
             data = ctx.LeaseV2(lease_key=lease.key, lease_state=state).encode()
@@ -371,11 +381,11 @@ class SimClient:
         return CreateContext(ctx.SMB2_CREATE_REQUEST_LEASE, data)
 
     def _lease_left(self, lease: SimLease | None) -> None:
-        if lease is not None:
+        if lease is not None and self.leases.get(lease.key) is lease:
             lease.handles -= 1
             if not lease.handles:
                 lease.stream.caching.pop(lease, None)
-                self.leases.pop(lease.key, None)
+                del self.leases[lease.key]
 
     def forget(self, handle: Handle) -> None:
         """It is closed, or given up."""
@@ -407,6 +417,7 @@ class SimClient:
         oplock = handle.level
         if handle.lease is not None:
             oplock = SMB2_OPLOCK_LEVEL_LEASE
+            handle.lease = self._same_lease(handle.lease)
             wanted.append(self._lease_context(handle.lease, 0x7))
         request = CreateRequest(
             requested_oplock_level=oplock,

@@ -13,7 +13,7 @@ import hashlib
 import logging
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -123,7 +123,11 @@ class Simulation:
 
     def run(self) -> str:
         with _Bugs() as bugs:
-            run_seeded(self.seed, self._main)
+            try:
+                run_seeded(self.seed, self._main)
+            finally:
+                for disk in self.disks:  # memory, which a traceback would keep
+                    disk.content = disk.durable = bytearray()
         assert not bugs.records, bugs.text()
         return self._hash.hexdigest()[:16]
 
@@ -134,16 +138,15 @@ class Simulation:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                with trio.move_on_after(STUCK_S) as limit:
-                    await self._boot()
-                    await self._make_directories()
-                    self._serving.set()
-                    await self._work()
-                    await self._heal()
-                    await self._audit(after_cut=False)
-                    await self._stop()
-                    nursery.cancel_scope.cancel()
-                assert not limit.cancelled_caught, f"stuck: {self._who_waits()}"
+                nursery.start_soon(self._watch)
+                await self._boot()
+                await self._make_directories()
+                self._serving.set()
+                await self._work()
+                await self._heal()
+                await self._audit(after_cut=False)
+                await self._stop()
+                nursery.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             raise _only(group) from None
         await self._check_disks()
@@ -190,8 +193,12 @@ class Simulation:
                         users.start_soon(actor.run, plan.activities)
             nursery.cancel_scope.cancel()
 
-    def _who_waits(self) -> list[str]:
-        return [f"{actor.client.number}: {actor.doing}" for actor in self.actors if actor.doing != "done"]
+    async def _watch(self) -> None:
+        """Everything ends in time, whatever failed."""
+        await trio.sleep(STUCK_S)
+        waiting = [f"{actor.client.number}: {actor.doing}" for actor in self.actors if actor.doing != "done"]
+        tasks = "\n".join(_describe(self._nursery.parent_task))
+        raise AssertionError(f"stuck after {STUCK_S} s: {waiting}\n{tasks}")
 
     # -- faults --------------------------------------------------------------------------------------------
 
@@ -394,6 +401,19 @@ class _Bugs(logging.Handler):
 
     def __exit__(self, *_: object) -> None:
         logging.getLogger("sofs").removeHandler(self)
+
+
+def _describe(task: trio.lowlevel.Task, depth: int = 0) -> Iterator[str]:
+    """Where a task and those below it wait, in our own code."""
+    places = [
+        f"{frame.f_code.co_filename.rpartition('/')[2]}:{line} {frame.f_code.co_name}"
+        for frame, line in task.iter_await_frames()
+        if "/trio/" not in frame.f_code.co_filename
+    ]
+    yield "  " * depth + task.name.rpartition(".")[2] + ": " + " > ".join(places[-6:])
+    for nursery in task.child_nurseries:
+        for child in sorted(nursery.child_tasks, key=lambda child: child.name):
+            yield from _describe(child, depth + 1)
 
 
 def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
