@@ -29,7 +29,7 @@ BREAK_TIMEOUT_S: Final = 35.0
 
 
 class NoSink:
-    """Before a server is attached nobody can be told: every holder counts as gone."""
+    """Before a server is attached nobody can be told."""
 
     def oplock_break(self, file: File, level: int, ack_required: bool) -> bool:
         return False
@@ -92,7 +92,7 @@ class Breaks:
         self._is_watching = False
 
     def deliver(self, notices: list[Notice]) -> None:
-        """Tell the holders; one that cannot be told counts as having answered."""
+        """Tell the holders; one that cannot be told loses its opens, as a kept one does."""
         queue = list(notices)
         while queue:
             notice = queue.pop(0)
@@ -106,9 +106,8 @@ class Breaks:
             if notice.ack_required:
                 holder.deadline_s = self._runtime.now() + BREAK_TIMEOUT_S
             if not self._tell(notice, opens) and notice.ack_required:
-                further = holder.caching.settle(holder, notice.new)
-                if further is not None:
-                    queue.append(further)
+                for one in tuple(opens):
+                    self._purge(one)
                 continue
             if notice.ack_required:
                 self._breaking.append(holder)

@@ -17,7 +17,7 @@ from storage.errors import StorageError
 from storage.fs.port import Entry
 from storage.objectstore.errors import status_error
 from storage.objectstore.names import has_wildcards, matcher
-from storage.objectstore.shortnames import is_short, short_name
+from storage.objectstore.shortnames import computed, is_short
 
 if TYPE_CHECKING:
     from storage.objectstore.file import OpenFile
@@ -38,7 +38,7 @@ class Scan:
 
     def short_name(self, entry: Entry) -> str:
         name = entry.name
-        return "" if is_short(name) else short_name(name, self._file.volume.fs.fold(name))
+        return "" if is_short(name) else computed(self._file.volume.fs.fold(name))
 
     def restart(self) -> None:
         self._chunk: list[Entry] = []

@@ -23,6 +23,8 @@ of it."""
 
 _PAGE: Final = 1000
 _DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_PAIRS: Final = [low + high for high in _DIGITS for low in _DIGITS]
+"""Two digits at a time, the low one first: a listing wants thousands of names."""
 _IS_SHORT = re.compile(r"[!#$%&'()0-9@A-Z^_`a-z{}~-]{1,8}(\.[!#$%&'()0-9@A-Z^_`a-z{}~-]{1,3})?")
 _IS_COMPUTED = re.compile(r"[0-9A-Z_]{2}~[0-9A-Z]{5}(\.[0-9A-Z_]{1,3})?", re.IGNORECASE)
 _NOT_LEGAL = re.compile(r"[^0-9A-Z_]")
@@ -35,18 +37,22 @@ def is_short(name: str) -> bool:
 
 def short_name(name: str, folded: str) -> str:
     """The 8.3 name of `name`, in upper case. `folded` is the name by the volume's upcase table."""
-    if _IS_SHORT.fullmatch(name):
-        return name.upper()
+    return name.upper() if _IS_SHORT.fullmatch(name) else computed(folded)
+
+
+def computed(folded: str) -> str:
+    """The short name of a name that is none itself."""
     stem, dot, extension = folded.rpartition(".")
     if not dot or not stem.strip("."):
         stem, extension = folded, ""
-    number = crc32(folded.encode("utf-16-le", "surrogatepass"))
-    digits = ""
-    for _ in range(5):
-        number, digit = divmod(number, 36)
-        digits += _DIGITS[digit]
-    start = _NOT_LEGAL.sub("", stem)[:2].ljust(2, "_")
-    end = _NOT_LEGAL.sub("", extension)[:3]
+    number, pair = divmod(crc32(folded.encode("utf-16-le", "surrogatepass")), 1296)
+    following, second = divmod(number, 1296)
+    digits = _PAIRS[pair] + _PAIRS[second] + _DIGITS[following % 36]
+    start, end = stem[:2], extension[:3]
+    if not (start.isascii() and start.isalnum() and len(start) == 2):
+        start = _NOT_LEGAL.sub("", stem)[:2].ljust(2, "_")
+    if end and not (end.isascii() and end.isalnum()):
+        end = _NOT_LEGAL.sub("", extension)[:3]
     return f"{start}~{digits}.{end}" if end else f"{start}~{digits}"
 
 

@@ -145,6 +145,10 @@ class ObjectStoreVolume:
         """[MS-FSA] 2.1.5.5: caching and sharing end, and what was marked for deletion goes with its last
         open."""
         state, node_state, link = file.state, file.node_state, file.came_by
+        if file.delete_on_close and state.caching is not None:
+            # Others give up handles that they only cache. First of all, as it may purge opens of this
+            # very file.
+            self.breaks.deliver(state.caching.check(caching.CHANGE_NAME, file.holder, waits=False).notices)
         holder = file.holder
         if holder is not None and holder.caching.leave(holder, file):
             if holder.is_lease:
@@ -174,10 +178,6 @@ class ObjectStoreVolume:
         state.wake()
 
     def _mark_deleted(self, file: OpenFile) -> None:
-        """A handle that deletes on close is closing: others give up handles they only cache."""
-        if file.state.caching is not None:
-            check = file.state.caching.check(caching.CHANGE_NAME, file.holder, waits=False)
-            self.breaks.deliver(check.notices)
         if file.state is not file.node_state.main:
             file.state.delete_pending = True
         elif not file.is_directory or self.fs.is_empty(file.node):
@@ -289,11 +289,11 @@ class ObjectStoreVolume:
         return True
 
     def purge(self, file: OpenFile, happening: Happening = Happening.CONFLICT) -> None:
-        """A kept open is given up."""
+        """An open whose client cannot answer, kept or just lost, is given up."""
         keeping = file.keeping
-        assert keeping is not None and keeping.state is State.KEPT
-        keeping.advance(happening, self.runtime.now())
-        self.kept.remove(file)
+        if keeping is not None and keeping.state is State.KEPT:
+            keeping.advance(happening, self.runtime.now())
+            self.kept.remove(file)
         file.end()
         self.breaks.sink.open_purged(file)
 

@@ -278,7 +278,7 @@ class HostFileSystem(HostKept):
         if after is not None:
             start = bisect_right(ordered, fold(after))
         base = self._path(parent) + b"/"
-        by_fold = names.by_fold
+        by_fold, idle = names.by_fold, self._idle
         found: list[Entry] = []
         for index in range(start, len(ordered)):
             if len(found) >= limit:
@@ -286,7 +286,16 @@ class HostFileSystem(HostKept):
             wire, host_name = by_fold[ordered[index]]
             path = base + host_name
             status = self._stat(path)
-            node = self._load(parent, host_name, path, status) if status is not None else None
+            if status is None:
+                continue
+            node = idle.get(status.st_ino)
+            if node is not None:
+                private = private_of(node)
+                is_same = private.parent is parent and private.host_name == host_name
+                if not is_same or private.ctime_ns != status.st_ctime_ns:
+                    node = None
+            if node is None:
+                node = self._load(parent, host_name, path, status)
             if node is not None:
                 found.append(Entry(wire, node))
         return found

@@ -4,7 +4,7 @@ import pytest
 
 from smbproto import dtyp, fscc
 from smbproto.status import Status
-from storage.volume import RangeLock
+from storage.volume import DurableRequest, RangeLock
 from tests.storage.objectstore.world import ALL, ANA, READ, World, lease, oplock
 
 R, H, W = 1, 2, 4
@@ -104,12 +104,15 @@ def test_a_silent_holder_loses_all_after_35_seconds(world):
         world.volume.acknowledge_lease(ANA_GUID, key("a"), RH)
 
 
-def test_a_holder_that_cannot_be_told_has_answered(world):
-    """The port: `lease_break` says False, and the object store goes on."""
+def test_a_holder_that_cannot_be_told_loses_its_opens(world):
+    """The port: `lease_break` says False as its client is gone; nobody waits for it."""
     world.can_tell = False
-    first = world.open("f", caching=lease("a", RWH))
+    first = world.open("f", ALL, 0, caching=lease("a", RWH))
     assert world.open_result("f").action == fscc.FILE_OPENED
-    assert first.caching.state == RH and not first.caching.is_breaking
+    assert first.is_closed and world.purged == [first]
+    reader = world.open("f", caching=oplock(II))
+    assert world.open("f").write_now(0, memoryview(b"x"))
+    assert not reader.is_closed, "no answer is needed for level II"
 
 
 def test_a_cancelled_open_is_forgotten(world):
@@ -280,6 +283,14 @@ def test_a_directory_gets_no_oplock_and_no_version_one_lease(world):
     world.mkdir("d")
     assert world.open_result("d", READ, caching=lease("v1", RH, version=1)).caching.level == 0
     assert world.open_result("d", READ, caching=oplock(BATCH)).caching.level == 0
+
+
+def test_a_kept_open_goes_when_the_last_live_one_deletes(world):
+    """Deleting on close purges the kept open of the same name on the way; both are gone, and counted once."""
+    kept = world.open("f", caching=lease("a", RH), durable=DurableRequest(1))
+    assert kept.client_lost()
+    world.close(world.open("f", dtyp.DELETE, options=fscc.FILE_DELETE_ON_CLOSE))
+    assert kept.is_closed and not world.exists("f") and not world.volume.open_nodes
 
 
 def test_tokens_are_told_apart_by_identity(world):
