@@ -44,29 +44,29 @@ Packer = Callable[[bytearray, int, "Entry", int, "DirectoryScan"], None]
 # What stands between FileNameLength and the name, by the fields of the class's layout. EaSize holds the
 # reparse tag of a reparse
 # point, where the class has no field for it ([MS-FSCC] 2.4.8 FileBothDirectoryInformation). A short
-# name's length, reserved byte and 24 bytes come from `_short`.
-_EXTRAS: dict[tuple[str, ...], Callable[[Node], tuple[int | bytes, ...]]] = {
-    (): lambda n: (),
-    ("ea_size",): lambda n: (n.reparse_tag or n.ea_bytes,),
-    ("ea_size", "short_name"): lambda n: (n.reparse_tag or n.ea_bytes,),
-    ("ea_size", "file_id"): lambda n: (n.reparse_tag or n.ea_bytes, n.id),
-    ("ea_size", "short_name", "file_id"): lambda n: (n.reparse_tag or n.ea_bytes, n.id),
-    ("ea_size", "reparse_tag", "file_id_128"): lambda n: (
+# name's length, reserved byte and 24 bytes are made of `s`; the struct pads the name.
+_EXTRAS: dict[tuple[str, ...], Callable[[Node, bytes], tuple[int | bytes, ...]]] = {
+    (): lambda n, s: (),
+    ("ea_size",): lambda n, s: (n.reparse_tag or n.ea_bytes,),
+    ("ea_size", "short_name"): lambda n, s: (n.reparse_tag or n.ea_bytes, len(s), 0, s),
+    ("ea_size", "file_id"): lambda n, s: (n.reparse_tag or n.ea_bytes, n.id),
+    ("ea_size", "short_name", "file_id"): lambda n, s: (n.reparse_tag or n.ea_bytes, len(s), 0, s, n.id),
+    ("ea_size", "reparse_tag", "file_id_128"): lambda n, s: (
         n.ea_bytes, n.reparse_tag, n.id.to_bytes(16, "little")),
-    ("ea_size", "reparse_tag", "file_id"): lambda n: (n.ea_bytes, n.reparse_tag, n.id),
-    ("ea_size", "reparse_tag", "file_id", "short_name"): lambda n: (
-        n.ea_bytes, n.reparse_tag, n.id),
-    ("ea_size", "reparse_tag", "file_id", "file_id_128"): lambda n: (
+    ("ea_size", "reparse_tag", "file_id"): lambda n, s: (n.ea_bytes, n.reparse_tag, n.id),
+    ("ea_size", "reparse_tag", "file_id", "short_name"): lambda n, s: (
+        n.ea_bytes, n.reparse_tag, n.id, len(s), 0, s),
+    ("ea_size", "reparse_tag", "file_id", "file_id_128"): lambda n, s: (
         n.ea_bytes, n.reparse_tag, n.id, n.id.to_bytes(16, "little")),
-    ("ea_size", "reparse_tag", "file_id", "file_id_128", "short_name"): lambda n: (
-        n.ea_bytes, n.reparse_tag, n.id, n.id.to_bytes(16, "little")),
+    ("ea_size", "reparse_tag", "file_id", "file_id_128", "short_name"): lambda n, s: (
+        n.ea_bytes, n.reparse_tag, n.id, n.id.to_bytes(16, "little"), len(s), 0, s),
 }  # fmt: skip
 
 
 def _packer(layout: Layout) -> Packer:
     """Writes one entry's fixed part, NextEntryOffset 0."""
     pack_into, extras = layout.struct.pack_into, _EXTRAS[layout.extras]
-    short_at = layout.extras.index("short_name") if "short_name" in layout.extras else -1
+    has_short_name = "short_name" in layout.extras
 
     def pack(into: bytearray, at: int, entry: Entry, name_bytes: int, scan: DirectoryScan) -> None:
         n = entry.node
@@ -75,20 +75,12 @@ def _packer(layout: Layout) -> Packer:
             size = allocated = 0
         else:
             size, allocated = data.size_bytes, data.allocated_bytes
-        more = extras(n)
-        if short_at >= 0:
-            more = (*more[:short_at], *_short(scan.short_name(entry)), *more[short_at:])
+        short = scan.short_name(entry).encode("utf-16-le") if has_short_name else b""
         pack_into(
             into, at, 0, 0, n.created, n.accessed, n.written, n.changed_time, size, allocated,
-            n.attributes or FILE_ATTRIBUTE_NORMAL, name_bytes, *more)  # fmt: skip
+            n.attributes or FILE_ATTRIBUTE_NORMAL, name_bytes, *extras(n, short))  # fmt: skip
 
     return pack
-
-
-def _short(name: str) -> tuple[int, int, bytes]:
-    """ShortNameLength, Reserved, ShortName; the struct pads the name to its 24 bytes."""
-    text = name.encode("utf-16-le")
-    return len(text), 0, text
 
 
 def _pack_name(into: bytearray, at: int, entry: Entry, name_bytes: int, scan: DirectoryScan) -> None:
