@@ -105,16 +105,21 @@ class Job:
         return execute(following)
 
     def may_wait(self) -> bool:
-        """Whether the current request may go asynchronous where it stands."""
+        """Whether the current request may wait for something of unknown length where it stands. In the middle
+        of a compound only for disks and lease breaks, not for what other clients may do some day."""
         if len(self.connection.asynchronous) >= self.connection.server.limits.async_requests_per_connection:
             return False
-        return self.may_tell() or self.current.command not in (Command.CHANGE_NOTIFY, Command.LOCK)
+        return self._is_last() or self.current.command not in (Command.CHANGE_NOTIFY, Command.LOCK)
 
     def may_tell(self) -> bool:
-        """Whether it may be told so: by its place in the chain, where only CREATE may in the middle.
-        Others wait there in silence, for disks (a FLUSH) or lease breaks (Linux renames by CREATE, SET_INFO,
-        CLOSE in one chain, and holds the very handles that have to go first), but not for other clients."""
-        return self.index == len(self.requests) - 1 or self.current.command == Command.CREATE
+        """Whether an interim response may be sent: for the last of a compound, and CREATE anywhere. A SET_INFO
+        waits in silence, as on Windows: Linux renames by CREATE, SET_INFO, CLOSE in one chain, and holds the
+        very handles that have to go first."""
+        command = self.current.command
+        return command == Command.CREATE or (self._is_last() and command != Command.SET_INFO)
+
+    def _is_last(self) -> bool:
+        return self.index == len(self.requests) - 1
 
     def waits(self) -> None:
         """The handler waits for something of unknown length; CANCEL may stop it."""
@@ -139,8 +144,7 @@ class Job:
 
     def refused(self) -> Reply:
         """The answer to a request that would have to wait where none may."""
-        is_last = self.index == len(self.requests) - 1
-        return Reply(ERROR_BODY, Status.INSUFFICIENT_RESOURCES if is_last else Status.INTERNAL_ERROR)
+        return Reply(ERROR_BODY, Status.INSUFFICIENT_RESOURCES if self._is_last() else Status.INTERNAL_ERROR)
 
     def finish(self) -> None:
         """Send what is left to say."""

@@ -25,7 +25,8 @@ class Limits:
     trees_per_session: int = 4096
     opens_per_session: int = 131072
     opens: int = 1 << 20
-    async_requests_per_connection: int = 4096
+    async_requests_per_connection: int = 511
+    """That have had their interim response: as many as Windows, whose clients know how to live with it."""
     compound_elements: int = 128
     io_size_max_bytes: int = 8 << 20
     """MaxTransactSize, MaxReadSize, MaxWriteSize with large MTU."""

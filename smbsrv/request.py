@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from smbsrv.session import Session
     from smbsrv.tree import TreeConnect
 
-RELATED_FILE_ID = 0xFFFFFFFFFFFFFFFF
 _MODIFYING = frozenset((Command.WRITE, Command.SET_INFO, Command.IOCTL))
 
 
@@ -111,14 +110,15 @@ class Request:
         return bool(self.flags & SMB2_FLAGS_REPLAY_OPERATION) and self.connection.dialect >= 0x0300
 
     def open_of(self, persistent_id: int, volatile_id: int) -> Open:
-        """The Open of this FileId on this session and tree.
+        """The Open of this FileId on this session and tree; in a related request, whatever its FileId says, that of
+        the request before.
 
         Raises: StatusError FILE_CLOSED; INVALID_HANDLE for an inherited id where nothing is inherited; the
         status of the request before, if that failed. Source: [MS-SMB2] 3.3.5.2.7.2; each command's "locate
         the open".
         """
         chain = self.chain
-        if self.is_related and chain is not None and volatile_id == RELATED_FILE_ID:
+        if self.is_related and chain is not None:
             found = chain.open
             if found is None:
                 if chain.had_file_id and chain.status >= 0xC0000000:
