@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from smbproto.fscc import FILE_ATTRIBUTE_NORMAL, FILE_OPEN_REPARSE_POINT
 from smbproto.status import Status
+from smbsrv.commands.create.contexts import NO_CONTEXTS
 
 if TYPE_CHECKING:
     from smbsrv.commands.create.contexts import Contexts
@@ -41,10 +42,6 @@ _LEASE_V1 = Struct("<16sII8x")  # LeaseKey, LeaseState, LeaseFlags, LeaseDuratio
 _LEASE_V2 = Struct("<16sII8x16sH2x")  # the same, ParentLeaseKey, Epoch, Reserved
 
 
-def _context(tag: bytes, data: bytes) -> tuple[bytes, bytes]:
-    return tag, data
-
-
 def _chain(contexts: list[tuple[bytes, bytes]]) -> bytes:
     """SMB2_CREATE_CONTEXT structures, 8-byte aligned, Next 0 in the last."""
     parts: list[bytes] = []
@@ -61,10 +58,10 @@ def lease_context(grant: CachingGrant) -> tuple[bytes, bytes]:
     """RqLs: [MS-SMB2] 2.2.14.2.10 SMB2_CREATE_RESPONSE_LEASE, 2.2.14.2.11 SMB2_CREATE_RESPONSE_LEASE_V2."""
     flags = SMB2_LEASE_FLAG_BREAK_IN_PROGRESS if grant.is_breaking else 0
     if grant.version != 2:
-        return _context(b"RqLs", _LEASE_V1.pack(grant.lease_key, grant.state, flags))
+        return (b"RqLs", _LEASE_V1.pack(grant.lease_key, grant.state, flags))
     if grant.parent_key:
         flags |= SMB2_LEASE_FLAG_PARENT_LEASE_KEY_SET
-    return _context(
+    return (
         b"RqLs",
         _LEASE_V2.pack(grant.lease_key, grant.state, flags, grant.parent_key or bytes(16), grant.epoch),
     )
@@ -74,29 +71,31 @@ def _maximal_access(opened: Open, file: File, timestamp: int) -> tuple[bytes, by
     """MxAc: [MS-SMB2] 2.2.14.2.5 SMB2_CREATE_QUERY_MAXIMAL_ACCESS_RESPONSE. Nothing is told of a file that
     has not changed since the client's Timestamp (3.3.5.9.5)."""
     if timestamp and timestamp == file.node.written:
-        return _context(b"MxAc", _MXAC.pack(Status.NONE_MAPPED, 0))
+        return (b"MxAc", _MXAC.pack(Status.NONE_MAPPED, 0))
     access = file.maximal_access()
     if opened.tree is not None:
         access &= opened.tree.maximal_access
-    return _context(b"MxAc", _MXAC.pack(Status.SUCCESS, access))
+    return (b"MxAc", _MXAC.pack(Status.SUCCESS, access))
 
 
 def response_contexts(
-    opened: Open, file: File, asked: Contexts, *, is_new: bool
+    opened: Open, file: File, grant: CachingGrant, asked: Contexts, *, is_new: bool
 ) -> list[tuple[bytes, bytes]]:
     """`is_new`: a new open, or a replayed one; a reconnect answers with its lease alone."""
     contexts: list[tuple[bytes, bytes]] = []
+    if asked is NO_CONTEXTS:
+        return contexts
     if is_new and opened.durable_version == 1:
-        contexts.append(_context(b"DHnQ", _DHNQ.pack()))
+        contexts.append((b"DHnQ", _DHNQ.pack()))
     elif is_new and opened.durable_version == 2:
         flags = SMB2_DHANDLE_FLAG_PERSISTENT if opened.is_persistent else 0
-        contexts.append(_context(b"DH2Q", _DH2Q.pack(opened.durable_timeout_ms, flags)))
+        contexts.append((b"DH2Q", _DH2Q.pack(opened.durable_timeout_ms, flags)))
     if asked.maximal_access is not None:
         contexts.append(_maximal_access(opened, file, asked.maximal_access))
     if asked.on_disk_id:
-        contexts.append(_context(b"QFid", _QFID.pack(file.node.id, file.volume.identity.serial)))
-    if file.caching.level == SMB2_OPLOCK_LEVEL_LEASE:
-        contexts.append(lease_context(file.caching))
+        contexts.append((b"QFid", _QFID.pack(file.node.id, file.volume.identity.serial)))
+    if grant.level == SMB2_OPLOCK_LEVEL_LEASE:
+        contexts.append(lease_context(grant))
     return contexts
 
 
@@ -106,14 +105,15 @@ def response(
     """The body of the CREATE response, as the open is now; `level`: an oplock level other than the one
     held."""
     node, stream = file.node, file.stream
-    contexts = response_contexts(opened, file, asked, is_new=is_new)
+    grant = file.caching
+    contexts = response_contexts(opened, file, grant, asked, is_new=is_new)
     chain = _chain(contexts) if contexts else b""
     # [MS-SMB2] 2.2.14: set if the open is of the reparse point itself.
     flags = (
         SMB2_CREATE_FLAG_REPARSEPOINT if node.reparse_tag and file.options & FILE_OPEN_REPARSE_POINT else 0
     )
     fixed = _FIXED.pack(
-        89, file.caching.level if level is None else level, flags, action,
+        89, grant.level if level is None else level, flags, action,
         node.created, node.accessed, node.written, node.changed_time,
         stream.allocated_bytes if stream is not None else 0, stream.size_bytes if stream is not None else 0,
         node.attributes or FILE_ATTRIBUTE_NORMAL, opened.persistent_id, opened.volatile_id,
