@@ -14,7 +14,7 @@ from collections.abc import Callable
 from struct import Struct
 from typing import TYPE_CHECKING
 
-from smbproto.dtyp import FILE_LIST_DIRECTORY
+from smbproto.dtyp import FILE_GENERIC_READ, FILE_LIST_DIRECTORY, SYNCHRONIZE
 from smbproto.fscc import FILE_ATTRIBUTE_NORMAL, FILE_NAMES_INFORMATION
 from smbproto.fscc.directory import LAYOUTS, NAMES, Layout
 from smbproto.smb2.query_directory import (
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 LISTING_BYTES_MAX = 256 * 1024
 PATTERN_CHARACTERS_MAX = 1024
+
+READABLE = FILE_GENERIC_READ & ~SYNCHRONIZE
 
 _HEAD = Struct("<HHI")  # StructureSize (9), OutputBufferOffset, OutputBufferLength
 _HEAD_BYTES = 8
@@ -117,7 +119,10 @@ async def handle(request: Request) -> Reply | bytes:
                           f"{message.file_information_class}")  # fmt: skip
     scan = _scan_of(opened, file, message.file_name, message.flags)
     single = bool(message.flags & SMB2_RETURN_SINGLE_ENTRY)
-    return _list(opened, scan, min(room, LISTING_BYTES_MAX), fixed, pack, single)
+    following = scan.next
+    if request.tree is not None and request.tree.share.access_based_enumeration:
+        following = _readable(request, file, scan)
+    return _list(opened, scan, following, min(room, LISTING_BYTES_MAX), fixed, pack, single)
 
 
 def _scan_of(opened: Open, file: File, pattern: str, flags: int) -> DirectoryScan:
@@ -134,13 +139,35 @@ def _scan_of(opened: Open, file: File, pattern: str, flags: int) -> DirectorySca
     return file.scan(pattern or "*", restart, False)
 
 
-def _list(opened: Open, scan: DirectoryScan, room: int, fixed: int, pack: Packer, single: bool) -> Reply:
+def _readable(request: Request, file: File, scan: DirectoryScan) -> Callable[[], Entry | None]:
+    """The entries that the user may read: [MS-SMB2] 3.3.5.18, Share.DoAccessBasedDirectoryEnumeration."""
+    session, granted_to = request.session, file.volume.granted_to
+    assert session is not None and session.token is not None
+    token = session.token
+
+    def following() -> Entry | None:
+        while (entry := scan.next()) is not None:
+            if entry.name in (".", "..") or granted_to(entry.node, token) & READABLE == READABLE:
+                return entry
+        return None
+
+    return following
+
+
+def _list(
+    opened: Open,
+    scan: DirectoryScan,
+    following: Callable[[], Entry | None],
+    room: int,
+    fixed: int,
+    pack: Packer,
+    single: bool,
+) -> Reply:
     """Entries until the room is used up, or one."""
     limit = _HEAD_BYTES + room
     out = bytearray(limit)
     at = last = _HEAD_BYTES
     end = 0
-    following = scan.next
     while (entry := following()) is not None:
         name = entry.name.encode("utf-16-le", "surrogatepass")
         name_bytes = len(name)

@@ -28,6 +28,9 @@ from storage.objectstore.walk import DEPTH_MAX
 from storage.runtime import Runtime
 from storage.volume import BreakSink, File, OpenRequest, OpenResult, Token
 
+WRITE_TIMES_EVERY_S = 0.05
+"""Last write times that are due settle together, this much late at most: a task's sleep costs as much as a
+CREATE."""
 ACCESS_CACHED_MAX = 64
 """Ours: tokens whose maximal access a node remembers."""
 
@@ -94,6 +97,9 @@ class ObjectStoreVolume:
             cached.clear()
         cached[id(token)] = (token, granted)
         return granted
+
+    def granted_to(self, node: Node, token: Token) -> int:
+        return self.own_access(node, token)
 
     def maximal_access(self, node: Node, directory: Node | None, token: Token, options: int) -> int:
         """[MS-FSA] 2.1.5.1.2.1: the node's own rights, what the directory adds, and privileges used by
@@ -343,12 +349,14 @@ class ObjectStoreVolume:
         while self._written:
             due_s, _, file = self._written[0]
             now = self.runtime.now()
-            if due_s > now:
-                await self.runtime.sleep(min(due_s - now, 2.0))
+            if due_s > now and not file.is_closed:
+                await self.runtime.sleep(max(due_s - now, WRITE_TIMES_EVERY_S))
                 continue
             heappop(self._written)
             if not file.is_closed:
                 file.settle_write_time()
+            if not self._written:
+                await self.runtime.sleep(WRITE_TIMES_EVERY_S)
         self._is_settling = False
 
     # change notification

@@ -17,7 +17,7 @@ from smbproto.smb2.query_directory import (
     SMB2_RETURN_SINGLE_ENTRY,
 )
 from smbproto.status import Status
-from tests.smbsrv.commands.client import Client, World, refused
+from tests.smbsrv.commands.client import Client, World, refused, token
 
 ID_BOTH = fscc.FILE_ID_BOTH_DIRECTORY_INFORMATION
 
@@ -150,6 +150,24 @@ def test_what_may_not_be_listed(client):
     blind = client.directory("d", access=dtyp.FILE_READ_ATTRIBUTES)
     with refused(Status.ACCESS_DENIED):
         client.list(blind.file_id, ID_BOTH)
+
+
+def test_a_share_may_hide_what_the_user_cannot_read():
+    """[MS-SMB2] 3.3.5.18: "If TreeConnect.Share.DoAccessBasedDirectoryEnumeration is TRUE ... the server MUST
+    also exclude entries for which the user ... does not have GENERIC_READ access"."""
+    world = World()
+    admin, plain = world.client(1), world.client(2, who=token("S-1-5-21-1-2-3-1002", admin=False))
+    admins_only = dtyp.Acl((dtyp.Ace(0, 0, dtyp.FILE_ALL_ACCESS, dtyp.SID_BUILTIN_ADMINISTRATORS),))
+    descriptor = dtyp.SecurityDescriptor(dacl=admins_only).encode()
+    filled(admin, "open to all")
+    admin.create("d\\secret", contexts=[(b"SecD", descriptor)])
+    whole = [".", "..", "open to all", "secret"]
+    for hides, expected in ((False, whole), (True, whole[:3])):
+        world.share.access_based_enumeration = hides
+        d = plain.directory("d", access=dtyp.FILE_LIST_DIRECTORY).file_id
+        assert names_of(ID_BOTH, plain.list(d, ID_BOTH)[1]) == expected
+        d = admin.directory("d").file_id
+        assert names_of(ID_BOTH, admin.list(d, ID_BOTH)[1]) == whole
 
 
 NAMES = st.lists(
