@@ -20,6 +20,9 @@ COMPONENT_UNITS_MAX: Final = 255
 COMPONENTS_MAX: Final = 4096
 """Ours: a path of 32,767 units cannot hold more that the object store would want to walk."""
 
+PATTERN_CHARACTERS_MAX: Final = 2 * COMPONENT_UNITS_MAX
+"""Ours: every name of a directory is held against it."""
+
 RESERVED: Final = re.compile('[\x00-\x1f"*/:<>?|\\\\]')
 _STREAM_RESERVED: Final = re.compile("[\x00/:\\\\]")
 WILDCARDS: Final = re.compile('[*?<>"]')
@@ -109,10 +112,47 @@ _TOKENS: Final = {
     ">": r"(?:[^.]|(?=\.)|\Z)",  # DOS_QM: one character, or none at a period or at the end
     '"': r"(?:\.|\Z)",  # DOS_DOT: a period, or nothing at the end
 }
+_STARS_SIMPLE: Final = 2
+"""A regular expression tries every way to part the name among the stars: good for so few. A DOS_STAR looks
+ahead at every period, so it counts twice."""
+
+
+def _places(pattern: str, name: str) -> bool:
+    """Whether the name is in the expression, in time len(pattern) however the stars stand: the set of places
+    in the name that the pattern so far may end at is one integer, bit by bit."""
+    end = 1 << len(name)
+    everywhere = 2 * end - 1
+    periods = sum(1 << at for at, character in enumerate(name) if character == ".")
+    last = 1 << name.rfind(".") if periods else end
+    at_character: dict[str, int] = {}
+    for at, character in enumerate(name):
+        at_character[character] = at_character.get(character, 0) | 1 << at
+    places = 1
+    for token in pattern:
+        if token == "*":
+            places = everywhere & -(places & -places)
+        elif token == "?":
+            places = (places << 1) & everywhere
+        elif token == "<":
+            before, behind = places & (2 * last - 1), places & -(2 * last)
+            places = ((2 * last - 1) & -(before & -before)) | (everywhere & -(behind & -behind))
+        elif token == ">":
+            stays = periods | end
+            places = ((places & ~stays) << 1) | (places & stays)
+        elif token == '"':
+            places = ((places & periods) << 1) | (places & end)
+        else:
+            places = (places & at_character.get(token, 0)) << 1
+        if not places:
+            return False
+    return bool(places & end)
 
 
 @lru_cache(maxsize=256)
 def _expression(folded_pattern: str) -> Callable[[str], object | None]:
+    if folded_pattern.count("*") + 2 * folded_pattern.count("<") > _STARS_SIMPLE:
+        pattern = re.sub(r"\*{2,}", "*", folded_pattern)
+        return lambda name: _places(pattern, name) or None
     source = "".join(_TOKENS.get(character) or re.escape(character) for character in folded_pattern)
     return re.compile(source, re.DOTALL).fullmatch
 
@@ -122,7 +162,10 @@ def has_wildcards(pattern: str) -> bool:
 
 
 def matcher(pattern: str, fold: Callable[[str], str]) -> Callable[[str], object | None] | None:
-    """A predicate on folded names; None when every name matches."""
+    """A predicate on folded names; None when every name matches. Raises OBJECT_NAME_INVALID for a pattern
+    longer than any name."""
     if pattern in ("*", "*.*", "", "<.*", '<"*'):
         return None
+    if len(pattern) > PATTERN_CHARACTERS_MAX:
+        raise StatusError(Status.OBJECT_NAME_INVALID, f"a pattern of {len(pattern)} characters")
     return _expression(fold(pattern))
