@@ -112,9 +112,9 @@ class Job:
         return self._is_last() or self.current.command not in (Command.CHANGE_NOTIFY, Command.LOCK)
 
     def may_tell(self) -> bool:
-        """Whether an interim response may be sent: for the last of a compound, and CREATE anywhere. A SET_INFO
-        waits in silence, as on Windows: Linux renames by CREATE, SET_INFO, CLOSE in one chain, and holds the
-        very handles that have to go first."""
+        """Whether an interim response may be sent: for the last of a compound, and CREATE anywhere. A
+        SET_INFO waits in silence, as on Windows: Linux renames by CREATE, SET_INFO, CLOSE in one chain, and
+        holds the very handles that have to go first."""
         command = self.current.command
         return command == Command.CREATE or (self._is_last() and command != Command.SET_INFO)
 

@@ -110,8 +110,8 @@ class Request:
         return bool(self.flags & SMB2_FLAGS_REPLAY_OPERATION) and self.connection.dialect >= 0x0300
 
     def open_of(self, persistent_id: int, volatile_id: int) -> Open:
-        """The Open of this FileId on this session and tree; in a related request, whatever its FileId says, that of
-        the request before.
+        """The Open of this FileId on this session and tree; in a related request, whatever its FileId says,
+        that of the request before.
 
         Raises: StatusError FILE_CLOSED; INVALID_HANDLE for an inherited id where nothing is inherited; the
         status of the request before, if that failed. Source: [MS-SMB2] 3.3.5.2.7.2; each command's "locate

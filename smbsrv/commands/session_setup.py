@@ -185,7 +185,7 @@ async def _complete(
     connection.has_session = True
     connection.endpoint.frame_max_bytes = server.limits.frame_max_bytes
     channel = session.channels[connection]
-    if channel.signer is not None and not request.is_encrypted:
+    if channel.signer is not None and not request.is_encrypted and not session.is_anonymous:
         request.signer, request.must_sign = channel.signer, True
     if message.previous_session_id and setup.purpose is Purpose.NEW:
         await _end_previous(request, session, message.previous_session_id)
@@ -226,22 +226,21 @@ def _establish(
     session.user_name = identity.user if setup.account is None else setup.account.name
     session.domain = config.domain if setup.account is None else setup.account.domain
     session.workstation = identity.workstation
-    if session.is_anonymous or session.is_guest:
+    if session.is_guest:
         return
     keys = _keys(request, setup, identity)
     session.keys, session.full_session_key = keys, identity.session_key
     session.cipher = connection.cipher
     session.signing_algorithm = signing_algorithm_of(connection.dialect, connection.signing_algorithm)
     session.signer = make_signer(session.signing_algorithm, keys.signing)
-    session.signing_required = config.signing_required or bool(
-        message.security_mode & SMB2_NEGOTIATE_SIGNING_REQUIRED
-    )
+    wants_signing = config.signing_required or bool(message.security_mode & SMB2_NEGOTIATE_SIGNING_REQUIRED)
+    session.signing_required = wants_signing and not session.is_anonymous
     channel = session.channels[connection]
     channel.signer = session.signer
     if connection.dialect >= 0x0300 and connection.cipher is not None:
         session.sealer = Sealer(connection.cipher, keys.server_to_client, session.id)
         session.opener = Opener(connection.cipher, keys.client_to_server)
-        session.encrypt_data = config.encrypt_data
+        session.encrypt_data = config.encrypt_data and not session.is_anonymous
         _let_seal(channel)
 
 
