@@ -32,7 +32,7 @@ import trio
 from smbproto.endpoint.framing import LENGTH_BYTES
 from smbproto.security.encryption import TAG_BYTES
 from smbproto.status import StatusError
-from smbsrv.connection import FLUSH_BYTES, Connection
+from smbsrv.connection import ARENA_BYTES, FLUSH_BYTES, Connection
 from smbsrv.io.jobs import JobRunner, log_end
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ SWAP_BYTES = 64 << 10
 """An unsent rest longer than this keeps the arena, and the pump takes another."""
 SPARE_BUFFERS_MAX = 8
 SPARE_BYTES_MAX = 64 << 20
+SPARE_ARENAS_MAX = 4
 
 _frame_length = Struct(">I").unpack_from
 _BROKEN = select.EPOLLHUP | select.EPOLLERR
@@ -93,7 +94,8 @@ class _Link:
         self.large: _Buffer | None = None
         self.large_have = self.large_end = 0
         self.expects_large = False
-        self.unsent: deque[memoryview] = deque()
+        self.unsent: deque[tuple[memoryview, bytearray | None]] = deque()
+        """Frames, and the arena's memory where a frame lies in one that was given away."""
         self.unsent_bytes = 0
         self.unsent_since_s = 0.0
         self.late: list[memoryview] = []
@@ -119,6 +121,7 @@ class Pump(JobRunner):
         self._processing: _Buffer | None = None
         self._spare: list[_Buffer] = []
         self._spare_bytes = 0
+        self._spare_arenas: list[bytearray] = []
         self._kept: dict[Job, _Buffer] = {}
         self._now = server.runtime.now()
 
@@ -148,7 +151,8 @@ class Pump(JobRunner):
             return
         link.is_gone = True
         connection = link.connection
-        self._epoll.unregister(link.fd)
+        if not self._epoll.closed:
+            self._epoll.unregister(link.fd)
         del self._links[link.fd]
         del self._by_connection[connection]
         self._backlog.pop(link, None)
@@ -168,11 +172,10 @@ class Pump(JobRunner):
     def close_all(self) -> None:
         for link in list(self._links.values()):
             self._drop(link)
-        self._epoll.close()
 
     def _watch(self, link: _Link) -> None:
         """Tell the epoll what this link is ready for."""
-        if link.is_gone:
+        if link.is_gone or self._epoll.closed:
             return
         mask = 0
         if link.unsent:
@@ -186,6 +189,11 @@ class Pump(JobRunner):
     # the loop
 
     async def serve(self) -> None:
+        """The loop, until it is cancelled; then nothing is added or dropped through the epoll any more."""
+        with self._epoll:
+            await self._loop()
+
+    async def _loop(self) -> None:
         poll, spin_s, budget_s = self._epoll.poll, self._spin_s, self._budget_s
         links, backlog, clock = self._links, self._backlog, self.server.runtime.now
         descriptor = self._epoll.fileno()
@@ -198,27 +206,36 @@ class Pump(JobRunner):
                     tick = perf_counter()
                 continue
             self._now = clock()
-            for fd, mask in events:
-                link = links.get(fd)
-                if link is None:
-                    continue
-                if mask & _BROKEN:
-                    self._drop(link)
-                elif mask & select.EPOLLOUT and link.unsent:
-                    self._flush(link)
-                elif mask & select.EPOLLIN:
-                    self._read(link)
+            # The links, not their descriptors: one that is closed here may be another's after a checkpoint.
+            for link, mask in [(links[fd], mask) for fd, mask in events]:
+                if not link.is_gone:
+                    self._attend(link, mask)
                 if perf_counter() - tick > budget_s:
                     await trio.lowlevel.checkpoint()
                     tick = perf_counter()
             if backlog:
                 for link in list(backlog):
-                    del backlog[link]
-                    self._resume(link)
+                    if backlog.pop(link, True) is None:
+                        self._attend(link, 0)
             last = perf_counter()
             if last - tick > budget_s:
                 await trio.lowlevel.checkpoint()
                 tick = perf_counter()
+
+    def _attend(self, link: _Link, mask: int) -> None:
+        """One link's turn; 0: it has frames set aside. A bug in it is the end of it alone."""
+        try:
+            if mask & _BROKEN:
+                self._drop(link)
+            elif mask & select.EPOLLOUT and link.unsent:
+                self._flush(link)
+            elif mask & select.EPOLLIN:
+                self._read(link)
+            elif not mask:
+                self._resume(link)
+        except Exception as error:
+            log_end(link.connection, error)
+            self._drop(link)
 
     # in
 
@@ -413,17 +430,16 @@ class Pump(JobRunner):
         if count == end:
             return
         if end - count > SWAP_BYTES:
-            rest = arena.view[count:end]
-            arena.buffer = bytearray(len(arena.buffer))
+            self._keep_unsent(link, arena.view[count:end], arena.buffer)
+            arena.buffer = self._spare_arenas.pop() if self._spare_arenas else bytearray(ARENA_BYTES)
             arena.view = memoryview(arena.buffer)
         else:
-            rest = memoryview(bytes(arena.view[count:end]))
-        self._keep_unsent(link, rest)
+            self._keep_unsent(link, memoryview(bytes(arena.view[count:end])))
 
-    def _keep_unsent(self, link: _Link, rest: memoryview) -> None:
+    def _keep_unsent(self, link: _Link, rest: memoryview, memory: bytearray | None = None) -> None:
         if not link.unsent:
             link.unsent_since_s = self._now
-        link.unsent.append(rest)
+        link.unsent.append((rest, memory))
         link.unsent_bytes += len(rest)
         self._watch(link)
 
@@ -431,7 +447,7 @@ class Pump(JobRunner):
         """The client takes again."""
         unsent = link.unsent
         while unsent:
-            frame = unsent[0]
+            frame, memory = unsent[0]
             try:
                 count = link.sock.send(frame)
             except BlockingIOError:
@@ -442,13 +458,17 @@ class Pump(JobRunner):
             link.unsent_bytes -= count
             link.unsent_since_s = self._now
             if count < len(frame):
-                unsent[0] = frame[count:]
+                unsent[0] = frame[count:], memory
                 return
             unsent.popleft()
+            if memory is not None and len(self._spare_arenas) < SPARE_ARENAS_MAX:
+                self._spare_arenas.append(memory)
         self._unblock(link)
 
     def _unblock(self, link: _Link) -> None:
         """Nothing is in the way of reading any more, perhaps."""
+        if link.is_gone or self._epoll.closed:
+            return
         if link.has_frames and not link.unsent and link.connection.may_read:
             self._backlog[link] = None
             self._epoll.modify(link.fd, select.EPOLLOUT)  # wakes the loop if it waits
