@@ -206,9 +206,9 @@ def _rename_file(file: OpenFile, target: str, replace: bool, posix: bool) -> Non
     if link.is_gone or link.delete_pending:
         raise StatusError(Status.ACCESS_DENIED if link.is_gone else Status.DELETE_PENDING)
     directory, name = _resolve_target(file, target)
-    _check_target_directory(file, directory)
     if file.is_directory and is_below(volume, directory, node):
         raise StatusError(Status.INVALID_PARAMETER, "a directory cannot move below itself")
+    _check_target_directory(file, directory)
     break_handles(file, file.state)
     if file.is_directory:
         _close_ways_below(file)

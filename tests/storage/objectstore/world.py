@@ -26,6 +26,8 @@ ANA = Token(ANA_SID, frozenset({ANA_SID, USERS, EVERYONE, AUTHENTICATED}), ANA_S
 BOB = Token(BOB_SID, frozenset({BOB_SID, USERS, EVERYONE, AUTHENTICATED}), BOB_SID, USERS, name="bob")
 READ, WRITE, ALL = 0x120089, 0x120116, dtyp.FILE_ALL_ACCESS
 SHARE_ALL = 7
+ROOT = 0x1301FF
+"""What the default descriptor of a root gives to a user."""
 START = 133_000_000_000_000_000
 
 
