@@ -308,7 +308,7 @@ def test_last_of_a_compound_may_wait_and_what_is_done_leaves_before():
 
 
 def test_in_the_middle_of_a_compound_nothing_may_wait():
-    """"The server MAY fail requests in a compound chain which require asynchronous processing." (3.3.5.2.7)"""
+    """"The server MAY fail requests in a compound which require asynchronous processing." (3.3.5.2.7)"""
     peer = Site().logged_on()
     answers = peer.compound(create("d", create_options=1), notify(), CLOSE)
     assert statuses(answers) == [Status.SUCCESS, Status.INTERNAL_ERROR, Status.SUCCESS]
