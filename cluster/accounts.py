@@ -75,7 +75,8 @@ def new_machine_sid(entropy: bytes) -> str:
 
 def check_name(name: str) -> None:
     """Raises: OperatorError. Source: [MS-SAMR] 3.1.1.8.4 (characters that an account name must not have)."""
-    if not 0 < len(name) <= NAME_MAX or set(name) & set('"/\\[]:|<>+=;?,*@') or name.strip(" .") != name:
+    bad = set(name) & set('"/\\[]:|<>+=;?,*@') or not name.isprintable()
+    if not 0 < len(name) <= NAME_MAX or bad or name.strip(" .") != name:
         raise OperatorError(
             f'{name!r} is no user name: 1 to {NAME_MAX} characters, none of "/\\[]:|<>+=;?,*@'
         )

@@ -98,6 +98,9 @@ def _resolve(request: Request) -> None:
         if session.state is SessionState.EXPIRED:
             raise StatusError(Status.NETWORK_SESSION_EXPIRED)
         raise StatusError(Status.USER_SESSION_DELETED, "the session setup is not complete")
+    if session.signing_required and not (request.is_encrypted or request.must_sign):
+        # Verified when it came; but then the session had no key yet: it rode on the last SESSION_SETUP.
+        raise StatusError(Status.ACCESS_DENIED, "the message was not verified with the session's key")
     if session.encrypt_data and not request.is_encrypted:
         raise StatusError(Status.ACCESS_DENIED, "the session must be encrypted")
     if command in _NO_TREE:

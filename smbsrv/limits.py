@@ -20,6 +20,8 @@ class Limits:
 
     connections: int = 4096
     sessions_per_connection: int = 2048
+    setups_before_session: int = 16
+    """Session setups that a connection may begin until somebody has authenticated on it."""
     sessions: int = 16384
     channels_per_session: int = 32
     trees_per_session: int = 4096

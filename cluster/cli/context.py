@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -11,6 +10,7 @@ from cluster.cli.render import show
 from cluster.errors import OperatorError
 from cluster.io.command import perform_call
 from cluster.io.state import StateDirectory
+from cluster.text import visible
 from smbproto.status import StatusError
 from storage.errors import StorageError
 
@@ -26,9 +26,8 @@ class Settings:
 
 def state_directory() -> StateDirectory:
     """--state, or SOFS_STATE, or ./demo if a node is there, or ~/.local/share/sofs."""
-    given = Settings.state or os.environ.get("SOFS_STATE", "")
-    if given:
-        return StateDirectory(given)
+    if Settings.state:
+        return StateDirectory(Settings.state)
     if (Path(DEMO) / "node.json").exists():
         return StateDirectory(DEMO)
     return StateDirectory(Path.home() / ".local" / "share" / "sofs")
@@ -36,7 +35,7 @@ def state_directory() -> StateDirectory:
 
 def fail(message: str) -> NoReturn:
     """One line, status 1."""
-    sys.stderr.write(f"sofs: {message}\n")
+    sys.stderr.write(f"sofs: {visible(message)}\n")
     raise SystemExit(1)
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.errors import OperatorError
+from cluster.text import visible
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 _SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([kmgtp]?)i?b?\s*$", re.IGNORECASE)
@@ -41,8 +42,8 @@ def _cell(key: str, value: Any) -> str:
     if key.endswith("bytes") and isinstance(value, int):
         return size(value)
     if isinstance(value, list):
-        return ", ".join(str(item) for item in value)
-    return str(value)
+        return visible(", ".join(str(item) for item in value))
+    return visible(str(value))
 
 
 def show(result: Any, as_json: bool) -> None:
@@ -50,7 +51,7 @@ def show(result: Any, as_json: bool) -> None:
     if as_json:
         Console(soft_wrap=True, highlight=False).print_json(json.dumps(result))
         return
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     if isinstance(result, dict):
         table = Table(show_header=False, box=None)
         for key, value in result.items():
@@ -74,4 +75,4 @@ def show(result: Any, as_json: bool) -> None:
             table.add_row(*(_cell(key, value) for key, value in row.items()))
         console.print(table)
         return
-    console.print(str(result))
+    console.print(visible(str(result)))

@@ -14,13 +14,16 @@ from cluster.config import NodeConfig, ShareConfig
 from cluster.io.command import initialise
 from cluster.io.process import DemoOptions, ServeOptions, run_demo, run_directories, run_state
 from cluster.io.state import StateDirectory
+from cluster.text import OneLine
 
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens, to standard error")]
 
 
 def _log(verbose: bool) -> None:
     level = logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
 
 
 def up(

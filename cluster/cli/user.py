@@ -26,6 +26,8 @@ def read_password(path: str, name: str) -> str:
                 return stream.readline().rstrip("\n")
         except OSError as error:
             fail(f"cannot read the password file {path}: {error.strerror}")
+        except UnicodeDecodeError:
+            fail(f"cannot read the password file {path}: it is no text in UTF-8")
     answer: str = typer.prompt(f"Password for {name}", hide_input=True, confirmation_prompt=True)
     return answer
 

@@ -86,7 +86,11 @@ def _check_encryption(request: Request) -> None:
 def _new(request: Request) -> tuple[Session, Setup]:
     """[MS-SMB2] 3.3.5.5.1 Authenticating a New Session."""
     connection, server = request.connection, request.server
-    need(len(connection.channels) < server.limits.sessions_per_connection, "sessions of a connection")
+    limits = server.limits
+    most = limits.sessions_per_connection
+    if not connection.has_session:
+        most = min(most, limits.setups_before_session)
+    need(len(connection.channels) < most, "sessions of a connection")
     session = server.new_session(connection)
     channel = Channel(session, connection)
     session.channels[connection] = channel

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from smbproto.errors import ProtocolViolation
-from smbproto.smb2.header import SMB2_FLAGS_SIGNED
 from smbproto.smb2.tree_connect import (
     SMB2_SHARE_TYPE_DISK,
     SMB2_SHARE_TYPE_PIPE,
@@ -61,7 +60,7 @@ def _require_protection(request: Request, session: Session) -> None:
     ProtocolViolation."""
     if request.connection.dialect < 0x0311 or session.is_anonymous or session.is_guest:
         return
-    if not request.is_encrypted and not request.flags & SMB2_FLAGS_SIGNED:
+    if not request.is_encrypted and not request.must_sign:
         raise ProtocolViolation("a TREE_CONNECT that is neither signed nor encrypted")
 
 

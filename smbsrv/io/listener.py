@@ -21,6 +21,7 @@ log = logging.getLogger("sofs.smb")
 SHUTDOWN_S = 10.0
 RETRY_S = 0.2
 _NO_RESOURCES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS))
+_LISTENER_IS_BAD = frozenset((errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP, errno.EFAULT))
 
 
 async def serve(
@@ -61,9 +62,10 @@ async def _accept(pump: Pump, listener: trio.SocketListener) -> None:
                 log.error("cannot accept: %s", error.strerror)
                 await trio.sleep(RETRY_S)
                 continue
-            if error.errno in (errno.ECONNABORTED, errno.EPROTO):
-                continue
-            raise
+            if error.errno in _LISTENER_IS_BAD:
+                raise
+            log.info("a connection failed before it was accepted: %s", error.strerror)
+            continue  # accept(2), "Error handling": Linux hands over what befell the new connection
         family = accepted.family
         descriptor = accepted.detach()
         pump.add(socket.socket(family, socket.SOCK_STREAM, fileno=descriptor), _text(address))

@@ -36,7 +36,7 @@ async def run_timers(server: Server, tick: Callable[[float], None]) -> None:
 
 
 def interim_responses(server: Server, now: float) -> None:
-    for connection in server.connections:
+    for connection in list(server.connections):  # to tell it may show that it is gone
         for job in list(connection.jobs):
             if not job.async_id and now - job.started_s > server.limits.interim_s and job.may_wait():
                 job.interim()

@@ -7,13 +7,13 @@ import pytest
 from smbproto.errors import ProtocolViolation
 from smbproto.security.encryption import CipherId
 from smbproto.security.signing import SigningAlgorithm
-from smbproto.smb2.header import Command
+from smbproto.smb2.header import SMB2_FLAGS_RELATED_OPERATIONS, SMB2_FLAGS_SIGNED, Command, Header
 from smbproto.smb2.session_setup import SessionSetupRequest, SessionSetupResponse
 from smbproto.smb2.tree_connect import TreeConnectRequest
 from smbproto.status import Status
 from smbsrv.limits import Limits
 from smbsrv.session import SessionState
-from tests.smbsrv.wire import PASSWORD, Site, token_of
+from tests.smbsrv.wire import PASSWORD, Peer, Site, token_of
 
 ECHO = b"\4\0\0\0"
 
@@ -325,3 +325,38 @@ def test_sealed_with_the_wrong_key_or_for_nobody_ends_the_connection():
     peer.keys.sealer.session_id += 1
     with pytest.raises(ProtocolViolation):
         peer.send(Command.ECHO, ECHO)
+
+
+class Meddler(Peer):
+    """Somebody in between, who hangs a TREE_CONNECT of his own to the user's last SESSION_SETUP."""
+
+    flags = 0
+
+    def frame(self, message):
+        if message[12] == Command.SESSION_SETUP and self.message_id == 3:
+            body = TreeConnectRequest(path="\\\\s\\data").encode()
+            message += bytes(-len(message) % 8)
+            message[20:24] = len(message).to_bytes(4, "little")
+            session_id = int.from_bytes(message[40:48], "little")
+            header = Header(command=Command.TREE_CONNECT, message_id=3, session_id=session_id,
+                            credit_charge=1, credits=1, flags=self.flags)  # fmt: skip
+            message = message + header.encode() + body
+        return super().frame(message)
+
+    def _keep_keys(self, *_):
+        """Who is in between learns no key."""
+
+
+@pytest.mark.parametrize("dialect", [0x0210, 0x0302, 0x0311])
+@pytest.mark.parametrize("flags", [SMB2_FLAGS_SIGNED, SMB2_FLAGS_SIGNED | SMB2_FLAGS_RELATED_OPERATIONS])
+def test_nothing_unsigned_rides_on_the_last_session_setup(dialect, flags):
+    """3.3.5.2.4: what comes in one frame with the SESSION_SETUP was there before the key; its signature was
+    never verified, so it is no request of this session."""
+    site = Site()
+    peer = Meddler(site, dialect=dialect)
+    peer.flags = flags
+    peer.negotiate()
+    peer.log_on()
+    (session,) = site.server.sessions.values()
+    assert session.state is SessionState.VALID, "the logon itself is the user's"
+    assert session.trees == {}
