@@ -199,7 +199,7 @@ def test_allinfo_altname_and_setmode(smbclient: SmbClient) -> None:
     said = smbclient.run("put x file.txt", "allinfo file.txt").ok().output
     assert "attributes: A (20)" in said and "stream: [::$DATA], 5 bytes" in said
     assert re.search(r"create_time: +\w+ \w+ +\d+ ", said)
-    assert "file.txt" in smbclient.run("altname file.txt").ok().output
+    assert "file.txt" in smbclient.run("altname file.txt").ok().output.casefold()
     shown = smbclient.run("setmode file.txt +rhs", "ls file.txt").ok().entries()
     assert shown[0]["attributes"] == "AHSR"
     smbclient.run("del file.txt").fails("CANNOT_DELETE")
