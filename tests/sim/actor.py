@@ -17,7 +17,7 @@ from smbproto.fscc.file_info import (
     FileEndOfFileInformation,
     FileRenameInformation,
 )
-from smbproto.fscc.fsctl import CopyChunk, CopyChunkInput, CopyChunkResponse, ResumeKey
+from smbproto.fscc.fsctl import CopyChunk, CopyChunkInput, CopyChunkResponse, FileZeroData, ResumeKey
 from smbproto.smb2.flush import FlushRequest
 from smbproto.smb2.header import Command
 from smbproto.smb2.ioctl import IoctlRequest, IoctlResponse
@@ -34,8 +34,8 @@ from smbproto.smb2.read import ReadRequest, ReadResponse
 from smbproto.smb2.set_info import SetInfoRequest
 from smbproto.smb2.write import WriteRequest, WriteResponse
 from smbproto.status import Status, StatusError
-from tests.sim.client import ACCESS, SHARE_ALL, Handle, Lost, SimClient
-from tests.sim.model import SECTOR, Lock, ModelFile, ModelName, Op
+from tests.sim.client import ACCESS, SHARE_ALL, Dirty, Handle, Lost, SimClient
+from tests.sim.model import SECTOR, SIDE, Lock, ModelFile, ModelName, Op
 
 if TYPE_CHECKING:
     from tests.sim.simulation import Simulation
@@ -108,8 +108,8 @@ class Actor:
                 await trio.sleep(self.rng.expovariate(1 / 0.01))
                 work = self.rng.choices(
                     (self.read, self.overwrite, self.extend, self.truncate, self.patch, self.flush, self.lock,
-                     self.unlock, self.hide, self.size_of),
-                    (24, 24, 12, 5, 8, 8, 7, 5, 3, 4),
+                     self.unlock, self.hide, self.size_of, self.zero),
+                    (24, 24, 12, 5, 8, 8, 7, 5, 3, 4, 4),
                 )[0]
                 self.doing = f"session.{work.__name__} {name.path}"
                 try:
@@ -121,9 +121,15 @@ class Actor:
                     if not await self.again(handle):
                         return
             self.doing = f"session.close {name.path}"
+            if handle.may_linger and not handle.stream_name and not handle.locks and self.rng.random() < 0.4:
+                self.sim.count("lingering opens")
+                await self.client.write_back(handle.stream)
+                self.client.let_linger(handle)
+                return
             await self.client.close(handle)
         finally:
-            await self.let_go(handle)
+            if not handle.is_lingering:
+                await self.let_go(handle)
             name.gate.leave()
 
     async def again(self, handle: Handle) -> bool:
@@ -168,6 +174,9 @@ class Actor:
         elif kind < 0.7:
             wishes["oplock"] = self.rng.choice(OPLOCKS)
         wishes["durable"] = self.rng.random() < 0.7
+        if self.rng.random() < 0.15:
+            wishes["stream"] = SIDE
+            wishes["disposition"] = fscc.FILE_OPEN_IF
         wishes["options"] = fscc.FILE_NON_DIRECTORY_FILE | (
             fscc.FILE_WRITE_THROUGH if self.rng.random() < 0.15 else 0
         )
@@ -190,7 +199,7 @@ class Actor:
 
         async def work() -> None:
             handle = await self.client.create(
-                name.path, file, access=ACCESS, disposition=fscc.FILE_CREATE, **self.wishes()  # type: ignore[arg-type]
+                name.path, file, access=ACCESS, **{**self.wishes(), "disposition": fscc.FILE_CREATE}  # type: ignore[arg-type]
             )
             assert isinstance(handle, Handle)
             made.append(handle)
@@ -263,6 +272,7 @@ class Actor:
             return b""
         request = ReadRequest(length=length, offset=offset, file_id=handle.file_id)
         since = self.sim.clock.tick()
+        await self.client.write_back(handle.stream)
         blocked = self.blocked(handle, offset, length, writing=False)
         status, message, _ = await self.client.call(
             Command.READ, request, generation=handle.generation, payload=length,
@@ -279,6 +289,7 @@ class Actor:
         return data
 
     async def put(self, handle: Handle, offset: int, data: bytes) -> None:
+        await self.client.write_back(handle.stream)
         request = WriteRequest(offset=offset, data=data, file_id=handle.file_id)
         blocked = self.blocked(handle, offset, len(data), writing=True)
         status, message, _ = await self.client.call(
@@ -334,12 +345,17 @@ class Actor:
             data = self.content(count * SECTOR)
             op = self.begin(f"write {first}+{count} of {handle.path}")
             handle.stream.write(op, first, data)
+            if handle.may_cache_writes and handle.generation == self.client.generation and self.rng.random() < 0.6:
+                op.answered(self.sim.clock.tick())
+                self.client.dirty.setdefault(handle.stream, []).append(Dirty(handle, first * SECTOR, data, op))
+                return
             await self.change(op, lambda: self.put(handle, first * SECTOR, data), durable=handle.is_through)
         finally:
             gate.leave()
 
     async def settle_size(self, handle: Handle) -> int:
         """The size, and what became of changes of it whose answers were lost. The file's gate is ours alone."""
+        await self.client.write_back(handle.stream)
         size = await self.ask_size(handle)
         register = handle.stream.size
         for op in register.maybe():
@@ -414,6 +430,28 @@ class Actor:
         await self.change(op, lambda: self.set_info(handle, fscc.FILE_END_OF_FILE_INFORMATION, info))
         handle.size = new
 
+    async def zero(self, handle: Handle) -> None:
+        """Zeros over whole sectors, perhaps after making the file sparse, so that clusters go back."""
+        await self._alone(handle, self._zero)
+
+    async def _zero(self, handle: Handle, size: int) -> None:
+        sectors = size // SECTOR
+        if not sectors:
+            return
+        first = self.rng.randrange(sectors)
+        end = self.rng.choice((sectors, self.rng.randint(first + 1, sectors)))
+        if self.rng.random() < 0.3:
+            await self.ioctl(handle, fscc.FSCTL_SET_SPARSE, b"\1", 0)
+        await self.client.write_back(handle.stream)
+        op = self.begin(f"zero {first}..{end} of {handle.path}")
+        handle.stream.write(op, first, bytes((end - first) * SECTOR))
+        wanted = FileZeroData(file_offset=first * SECTOR, beyond_final_zero=end * SECTOR).encode()
+
+        async def work() -> None:
+            await self.ioctl(handle, fscc.FSCTL_SET_ZERO_DATA, wanted, 0)
+
+        await self.change(op, work)
+
     async def _alone(self, handle: Handle, work: Callable[[Handle, int], Awaitable[None]]) -> None:
         await handle.file.gate.alone()
         try:
@@ -454,6 +492,7 @@ class Actor:
 
     async def flush(self, handle: Handle) -> None:
         began = self.sim.clock.tick()
+        await self.client.write_back(handle.stream)
         await self.client.call(
             Command.FLUSH, FlushRequest(file_id=handle.file_id), generation=handle.generation
         )
@@ -469,6 +508,7 @@ class Actor:
         exclusive, waits = self.rng.random() < 0.6, self.rng.random() < 0.4
         flags = SMB2_LOCKFLAG_EXCLUSIVE_LOCK if exclusive else SMB2_LOCKFLAG_SHARED_LOCK
         flags |= 0 if waits else SMB2_LOCKFLAG_FAIL_IMMEDIATELY
+        await self.client.write_back(handle.stream)
         request = LockRequest(locks=(LockElement(start, end - start, flags),), file_id=handle.file_id)
         status = Status.CANCELLED
         with trio.move_on_after(self.rng.uniform(0.05, 3.0) if waits else 60.0):

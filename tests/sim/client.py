@@ -23,6 +23,7 @@ from smbproto.endpoint.client_negotiate import ClientConfig
 from smbproto.smb2 import contexts as ctx
 from smbproto.smb2.close import CloseRequest
 from smbproto.smb2.create import (
+    SMB2_LEASE_HANDLE_CACHING,
     SMB2_LEASE_WRITE_CACHING,
     SMB2_OPLOCK_LEVEL_BATCH,
     SMB2_OPLOCK_LEVEL_EXCLUSIVE,
@@ -40,8 +41,9 @@ from smbproto.smb2.oplock_break import (
     OplockBreakAcknowledgment,
     OplockBreakNotification,
 )
+from smbproto.smb2.write import WriteRequest
 from smbproto.status import Status, StatusError
-from tests.sim.model import Lock, ModelFile, ModelStream
+from tests.sim.model import Lock, ModelFile, ModelStream, Op
 from tests.sim.node import PASSWORD, USER, SimNode
 
 if TYPE_CHECKING:
@@ -115,19 +117,48 @@ class Handle:
     is_through: bool = False
     level: int = 0
     lease: SimLease | None = None
+    stream_name: str = ""
     durable: int = 0
     """Version of the durable handle, 0: none."""
+    opens_then: int = 0
+    """CREATEs on the file when this open was granted."""
     create_guid: bytes = b""
     locks: list[Lock] = field(default_factory=list)
     life: SimNode | None = None
     """The node that has it: a restart forgets it."""
     is_open: bool = True
-    cut_opens: int = 0
-    """CREATEs on the file when the connection was cut: if there were more since, it may have had to go."""
+    is_lingering: bool = False
+    was_kept: bool = False
+    """When the connection was cut it held HANDLE caching, so that the server keeps it."""
     cut_at_s: float = 0.0
+    broken: trio.Event = field(default_factory=trio.Event)
+    """HANDLE caching is being taken from it."""
+
+    @property
+    def may_cache_writes(self) -> bool:
+        if self.lease is not None:
+            return bool(self.lease.state & SMB2_LEASE_WRITE_CACHING)
+        return self.level in (SMB2_OPLOCK_LEVEL_BATCH, SMB2_OPLOCK_LEVEL_EXCLUSIVE)
+
+    @property
+    def may_linger(self) -> bool:
+        """It may stay open after its user has closed it."""
+        if self.lease is not None:
+            return bool(self.lease.state & SMB2_LEASE_HANDLE_CACHING)
+        return self.level == SMB2_OPLOCK_LEVEL_BATCH
 
     def __repr__(self) -> str:
         return f"open {self.file_id.persistent:#x} of client {self.client.number} on {self.path}"
+
+
+@dataclass(frozen=True)
+class Dirty:
+    """A cached write."""
+
+    handle: Handle
+    offset: int
+    data: bytes
+    op: Op
 
 
 class SimClient:
@@ -149,6 +180,8 @@ class SimClient:
         self.leases: dict[bytes, SimLease] = {}
         self.handles: dict[Handle, None] = {}
         self.oplock_breaks: dict[FileId, list[tuple[int, int]]] = {}
+        self.dirty: dict[ModelStream, list[Dirty]] = {}
+        """Writes that our users think done, and that the server has not heard of: WRITE caching lets us."""
         self._up = trio.Event()
         self._session_id = 0
         self._nursery: trio.Nursery
@@ -203,11 +236,15 @@ class SimClient:
         self.leases.clear()
         for handle in self.handles:
             handle.stream.caching.pop(handle, None)
-            handle.cut_opens, handle.cut_at_s = handle.file.opens, trio.current_time()
+            handle.was_kept, handle.cut_at_s = handle.may_linger, trio.current_time()
             for lock in handle.locks:
                 if lock in handle.stream.locks:
                     handle.stream.locks.remove(lock)
         self.oplock_breaks.clear()
+        for cached in self.dirty.values():
+            for dirty in cached:
+                dirty.op.withdraw()  # lost with the connection, as our users would be told
+        self.dirty.clear()
 
     async def connected(self) -> int:
         while not self._up.is_set():
@@ -295,7 +332,7 @@ class SimClient:
             share_access=share,
             create_disposition=disposition,
             create_options=options,
-            name=path.replace("/", "\\") + (f":{stream}" if stream else ""),
+            name=wire_name(path, stream),
             contexts=tuple(wanted),
         )
         file.opens += 1
@@ -313,12 +350,11 @@ class SimClient:
         if file.node_id is None:
             file.node_id = node_id
         assert node_id == file.node_id, f"{path} is node {node_id}, not {file.node_id}"
-        if stream not in file.streams:
-            stream = ""
         handle = Handle(
             self, generation, file, file.streams[stream] if file.streams else ModelStream(file.name_ops[0]), path,
             response.file_id, access, response.end_of_file,
             is_through=bool(options & fscc.FILE_WRITE_THROUGH), lease=lease, create_guid=guid, life=self.node,
+            stream_name=stream, opens_then=file.opens,
         )
         if ctx.SMB2_CREATE_DURABLE_HANDLE_REQUEST_V2 in found:
             handle.durable = 2
@@ -399,6 +435,9 @@ class SimClient:
 
     async def close(self, handle: Handle) -> None:
         """Raises: Lost."""
+        await self.write_back(handle.stream)
+        if not handle.is_open:
+            return
         self.forget(handle)
         await self.call(Command.CLOSE, CloseRequest(file_id=handle.file_id), generation=handle.generation)
 
@@ -424,18 +463,19 @@ class SimClient:
             desired_access=handle.access,
             share_access=SHARE_ALL,
             create_disposition=fscc.FILE_OPEN,
-            name=handle.path.replace("/", "\\"),
+            name=wire_name(handle.path, handle.stream_name),
             contexts=tuple(wanted),
         )
-        untouched = handle.cut_opens == handle.file.opens and handle.life is self.node
+        untouched = handle.was_kept and handle.opens_then == handle.file.opens and handle.life is self.node
         status, message, order = await self.call(
             Command.CREATE, request, generation=generation,
             also=(Status.OBJECT_NAME_NOT_FOUND, Status.FILE_NOT_AVAILABLE),
         )
         if status != Status.SUCCESS:
             self.sim.count("reclaim refused")
-            if untouched and trio.current_time() - handle.cut_at_s < KEPT_S:
-                self.sim.count("reclaim refused though untouched")
+            assert not untouched or trio.current_time() - handle.cut_at_s > KEPT_S, (
+                f"{handle} is gone, though nobody else came near it"
+            )
             self.forget(handle)
             return False
         self.sim.count("reclaimed")
@@ -451,6 +491,45 @@ class SimClient:
         found = {context.name: context.data for context in response.contexts}
         self._granted(handle, response.oplock_level, found, order)
         return True
+
+    async def write_back(self, stream: ModelStream) -> None:
+        """Send what is cached. Raises: Lost."""
+        while self.dirty.get(stream):
+            dirty = self.dirty[stream].pop(0)
+            if not self.dirty[stream]:
+                del self.dirty[stream]
+            dirty.op.ended = None  # until it is answered it may be seen or not
+            request = WriteRequest(offset=dirty.offset, data=dirty.data, file_id=dirty.handle.file_id)
+            try:
+                status, _, _ = await self.call(
+                    Command.WRITE, request, generation=dirty.handle.generation, payload=len(dirty.data),
+                    also=(Status.FILE_LOCK_CONFLICT,),
+                )
+            except Lost:
+                dirty.op.is_certain = False
+                await self.quiet()
+                dirty.op.lost(self.sim.clock.tick())
+                raise
+            self.sim.count("written back")
+            if status == Status.SUCCESS:
+                dirty.op.answered(self.sim.clock.tick())
+            else:
+                dirty.op.withdraw()
+
+    def let_linger(self, handle: Handle) -> None:
+        """HANDLE caching: keep it open for a while after its user has closed it, unless it is broken."""
+        handle.is_lingering = True
+        self._nursery.start_soon(self._linger, handle)
+
+    async def _linger(self, handle: Handle) -> None:
+        with trio.move_on_after(self.rng.expovariate(1 / 0.5)):
+            await handle.broken.wait()
+            self.sim.count("lingering opens broken")
+        if handle.is_open:
+            try:
+                await self.close(handle)
+            except Lost:
+                self.forget(handle)
 
     # -- breaks --------------------------------------------------------------------------------------------
 
@@ -474,6 +553,7 @@ class SimClient:
             needs_answer = True
         else:
             needs_answer = handle.level > SMB2_OPLOCK_LEVEL_II
+            handle.level = min(handle.level, notice.oplock_level)
         if needs_answer:
             self._nursery.start_soon(self._acknowledge_oplock, self.generation, notice, handle)
 
@@ -481,36 +561,60 @@ class SimClient:
         self, generation: int, notice: LeaseBreakNotification, lease: SimLease | None
     ) -> None:
         await trio.sleep(self.rng.expovariate(1 / 0.02))
-        if lease is not None and generation == self.generation:
-            if lease.state & SMB2_LEASE_WRITE_CACHING == 0:
-                lease.stream.caching.pop(lease, None)
-        self.sim.count("lease breaks acknowledged")
-        if self.rng.random() < SILENCE:
-            self.sim.count("breaks left unanswered")
+        if generation != self.generation or not self._up.is_set():
             return
-        keep = notice.new_lease_state if self.rng.random() < 0.8 else notice.new_lease_state & 1
-        if lease is not None:
-            lease.state &= keep
-            lease.breaks.append((self.connection.arrivals, keep))
-        request = LeaseBreakAcknowledgment(lease_key=notice.lease_key, lease_state=keep)
         try:
+            lingering = await self._give_up(lease, notice.new_lease_state) if lease is not None else False
+            self.sim.count("lease breaks acknowledged")
+            if self.rng.random() < SILENCE and not lingering:
+                self.sim.count("breaks left unanswered")
+                return
+            keep = notice.new_lease_state if self.rng.random() < 0.8 else notice.new_lease_state & 1
+            if lease is not None:
+                lease.state &= keep
+                lease.breaks.append((self.connection.arrivals, keep))
             await self.call(
-                Command.OPLOCK_BREAK, request, generation=generation,
+                Command.OPLOCK_BREAK, LeaseBreakAcknowledgment(lease_key=notice.lease_key, lease_state=keep),
+                generation=generation,
                 also=(Status.OBJECT_NAME_NOT_FOUND, Status.UNSUCCESSFUL, Status.REQUEST_NOT_ACCEPTED),
             )
         except Lost:
             pass
 
+    async def _give_up(self, lease: SimLease, new: int) -> bool:
+        """Write back and close what the new state does not cover; whether opens lingered."""
+        await self.write_back(lease.stream)
+        if not lease.state & SMB2_LEASE_WRITE_CACHING:
+            lease.stream.caching.pop(lease, None)
+        lingering = False
+        if not new & SMB2_LEASE_HANDLE_CACHING:
+            for handle in [one for one in self.handles if one.lease is lease]:
+                handle.broken.set()
+                if handle.is_lingering:
+                    lingering = True
+                    await self.close(handle)
+        return lingering
+
     async def _acknowledge_oplock(
         self, generation: int, notice: OplockBreakNotification, handle: Handle | None
     ) -> None:
         await trio.sleep(self.rng.expovariate(1 / 0.02))
+        if generation != self.generation or not self._up.is_set():
+            return
+        lingered = False
         if handle is not None:
-            handle.level = notice.oplock_level
-            handle.stream.caching.pop(handle, None)
+            try:
+                await self.write_back(handle.stream)
+                handle.stream.caching.pop(handle, None)
+                handle.broken.set()
+                if handle.is_lingering:
+                    lingered = True
+                    await self.close(handle)
+            except Lost:
+                return
         self.sim.count("oplock breaks acknowledged")
-        if self.rng.random() < SILENCE:
-            self.sim.count("breaks left unanswered")
+        if lingered or self.rng.random() < SILENCE:
+            self.sim.count("breaks left unanswered", not lingered)
             return
         request = OplockBreakAcknowledgment(oplock_level=notice.oplock_level, file_id=notice.file_id)
         try:
@@ -526,3 +630,7 @@ class SimClient:
 
 
 ACCESS = dtyp.FILE_GENERIC_READ | dtyp.FILE_GENERIC_WRITE | dtyp.DELETE
+
+
+def wire_name(path: str, stream: str = "") -> str:
+    return path.replace("/", "\\") + (f":{stream}" if stream else "")

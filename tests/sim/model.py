@@ -20,6 +20,8 @@ T = TypeVar("T")
 SECTOR: Final = 512
 ZEROS: Final = bytes(SECTOR)
 HISTORY_MAX: Final = 24
+SIDE: Final = "side"
+"""The named stream that files may have; one that is not there is as good as an empty one."""
 
 
 class Clock:
@@ -250,7 +252,7 @@ class ModelFile:
         self.is_directory = is_directory
         self.node_id: int | None = None
         self.gate = Gate()
-        self.streams: dict[str, ModelStream] = {} if is_directory else {"": ModelStream(op)}
+        self.streams: dict[str, ModelStream] = {} if is_directory else {"": ModelStream(op), SIDE: ModelStream(op)}
         self.hidden: Register[bool] = Register(op, False)
         self.name_ops: list[Op] = [op]
         """What gave it its names, and took them."""

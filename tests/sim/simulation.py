@@ -30,7 +30,7 @@ from storage.space.mirror import MirrorSpace
 from tests.sim.actor import Actor
 from tests.sim.client import SimClient, SimConnection
 from tests.sim.faultydisk import FaultyDisk
-from tests.sim.model import Clock, Model, ModelFile, Op
+from tests.sim.model import SIDE, Clock, Model, ModelFile, Op
 from tests.sim.node import DATA, METADATA, PASSWORD, USER, SimNode, format_disks
 from tests.sim.scheduler import run_seeded
 from tests.sim.simruntime import SimRuntime
@@ -109,8 +109,8 @@ class Simulation:
         self.events += 1
         self._hash.update(repr((round(trio.current_time(), 9), *what)).encode())
 
-    def count(self, what: str) -> None:
-        self.counts[what] += 1
+    def count(self, what: str, many: int = 1) -> None:
+        self.counts[what] += many
 
     async def serving(self) -> SimNode:
         """The node that clients may use now."""
@@ -143,7 +143,10 @@ class Simulation:
                 await self._make_directories()
                 self._serving.set()
                 await self._work()
-                await self._heal()
+                for disk in self.disks:
+                    disk.slow_s = disk.error_rate = 0.0
+                await self._stop()  # which also ends the opens that are kept for clients, and their locks
+                await self._boot()
                 await self._audit(after_cut=False)
                 await self._stop()
                 nursery.cancel_scope.cancel()
@@ -294,10 +297,6 @@ class Simulation:
                 stream.caching.clear()
                 stream.locks.clear()
 
-    async def _heal(self) -> None:
-        for disk in self.disks:
-            disk.slow_s = disk.error_rate = 0.0
-
     # -- audits --------------------------------------------------------------------------------------------
 
     async def _audit(self, *, after_cut: bool) -> None:
@@ -323,9 +322,9 @@ class Simulation:
                     name.holds.settle(settled, file)
                 if file is not None:
                     async with await tree.open(name.path) as opened:
-                        data = await opened.read()
+                        contents = {"": await opened.read(), SIDE: await self._read_side(tree, name.path)}
                         attributes = (await opened.stat()).st_file_attributes
-                    self._audit_file(file, data, attributes, name.path, settled if after_cut else None)
+                    self._audit_file(file, contents, attributes, name.path, settled if after_cut else None)
             assert not listed, f"nobody made {listed}"
 
     def _which(self, node_id: int | None, allowed: list[ModelFile | None]) -> ModelFile | None:
@@ -340,19 +339,34 @@ class Simulation:
                 return file
         return None
 
-    def _audit_file(self, file: ModelFile, data: bytes, attributes: int, path: str, settled: Op | None) -> None:
-        stream = file.streams[""]
+    async def _read_side(self, tree: Tree, path: str) -> bytes:
+        try:
+            return await tree.read_bytes(f"{path}:{SIDE}")
+        except StatusError as error:
+            if error.status != Status.OBJECT_NAME_NOT_FOUND:
+                raise
+            return b""
+
+    def _audit_file(
+        self, file: ModelFile, contents: dict[str, bytes], attributes: int, path: str, settled: Op | None
+    ) -> None:
         hidden = bool(attributes & fscc.FILE_ATTRIBUTE_HIDDEN)
         if settled is None:
             now = self.clock.now
-            assert len(data) in stream.size.seen(now - 1, now), (path, len(data), stream.size)
-            stream.check_read(0, data, now - 1, now, f"{path} in the end")
             assert hidden in file.hidden.seen(now - 1, now), f"{path}: HIDDEN is {hidden}; {file.hidden}"
-            return
-        stream.check_after_cut(data, path)
-        assert hidden in file.hidden.after_cut(), f"{path}: HIDDEN is {hidden} after a power cut; {file.hidden}"
-        stream.settle(settled, data)
-        file.hidden.settle(settled, hidden)
+        else:
+            allowed = file.hidden.after_cut()
+            assert hidden in allowed, f"{path}: HIDDEN is {hidden} after a power cut; {file.hidden}"
+            file.hidden.settle(settled, hidden)
+        for name, data in contents.items():
+            stream = file.streams[name]
+            what = f"{path}:{name}"
+            if settled is None:
+                assert len(data) in stream.size.seen(now - 1, now), (what, len(data), stream.size)
+                stream.check_read(0, data, now - 1, now, f"{what} in the end")
+            else:
+                stream.check_after_cut(data, what)
+                stream.settle(settled, data)
 
     async def _stop(self) -> None:
         assert self.node is not None
@@ -422,6 +436,3 @@ def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
-
-
-__all__ = ["Plan", "Simulation", "Status", "StatusError"]
