@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from smbproto import dtyp, fscc
 from smbproto.status import Status, StatusError
 from storage.errors import StorageError
-from storage.fs.port import Stream
+from storage.fs.port import FileSystem, Stream
 from storage.objectstore.errors import status_error
 from storage.units import FileOffset
 from storage.volume import File
@@ -116,6 +116,19 @@ def allocated_ranges(file: OpenFile, offset: int, length: int) -> list[tuple[int
         return file.volume.fs.allocated_ranges(stream, FileOffset(offset), end - offset)
     except StorageError as error:
         raise status_error(error) from error
+
+
+async def move(fs: FileSystem, source: Stream, target: Stream) -> None:
+    """The bytes of `source` take the place of those of `target`."""
+    await fs.set_size(target, 0)
+    await fs.set_size(target, source.size_bytes)
+    buffer = memoryview(bytearray(min(COPY_PIECE_BYTES, source.size_bytes)))
+    for start in range(0, source.size_bytes, COPY_PIECE_BYTES):
+        piece = buffer[: min(COPY_PIECE_BYTES, source.size_bytes - start)]
+        if not fs.read_now(source, FileOffset(start), piece):
+            await fs.read(source, FileOffset(start), piece)
+        if not fs.write_now(target, FileOffset(start), piece):
+            await fs.write(target, FileOffset(start), piece)
 
 
 def _same_store(file: OpenFile, source: File) -> OpenFile | None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 from smbproto import dtyp, fscc
 from smbproto.status import Status, StatusError
 from storage.errors import StorageError
-from storage.fs.port import Entry, Node
-from storage.objectstore import caching
+from storage.fs.port import Entry, Node, Stream
+from storage.objectstore import caching, data
 from storage.objectstore.errors import status_error
 from storage.objectstore.names import DATA, UNSPECIFIED, parse_path, parse_stream
 from storage.objectstore.state import Blocked, NodeState, StreamState, state_of
@@ -189,7 +189,13 @@ def _make_way(file: OpenFile, entry: Entry, replace: bool, posix: bool) -> None:
 async def rename(file: OpenFile, target: str, replace: bool, posix: bool) -> None:
     file.require(dtyp.DELETE)
     if target.startswith(":"):
-        _rename_stream(file, target[1:], replace)
+        name, kind = parse_stream(target[1:])
+        if file.stream is None or not file.stream.name or kind != DATA:
+            raise StatusError(Status.INVALID_PARAMETER, "only a named stream can be renamed to a stream")
+        if name:
+            _rename_stream(file, file.stream, name, replace)
+        else:
+            await _become_default(file, file.stream, replace)
         return
     await file.volume.breaks.until(lambda: _rename_file(file, target, replace, posix))
 
@@ -253,31 +259,51 @@ def _renamed(file: OpenFile, old_directory: Node, old_name: str) -> None:
     volume.content_changed(directory, file)
 
 
-def _rename_stream(file: OpenFile, target: str, replace: bool) -> None:
-    stream, state = file.stream, file.state
-    name, kind = parse_stream(target)
-    if stream is None or not stream.name or kind != DATA:
-        raise StatusError(Status.INVALID_PARAMETER, "only a named stream can be renamed to a stream")
+def _rename_stream(file: OpenFile, stream: Stream, name: str, replace: bool) -> None:
     fs = file.volume.fs
     existing = fs.stream(file.node, name)
     if existing is not None and existing is not stream:
         if not replace:
             raise StatusError(Status.OBJECT_NAME_COLLISION, f"the stream {name!r} exists")
-        if file.node_state.of(existing).opens or not name:
+        if file.node_state.of(existing).opens:
             raise StatusError(Status.ACCESS_DENIED, f"the stream {name!r} cannot be replaced")
         file.node_state.named.pop(existing, None)
         fs.remove_stream(existing)
-    elif not name:
-        raise StatusError(Status.INVALID_PARAMETER, "a directory has no default stream")
     old_name = stream.name
     try:
         fs.rename_stream(stream, name)
     except StorageError as error:
         raise status_error(error) from error
-    assert state.stream is stream
     volume = file.volume
     volume.report(file, fscc.FILE_NOTIFY_CHANGE_STREAM_NAME, fscc.FILE_ACTION_REMOVED_STREAM, suffix=old_name)
     volume.report(file, fscc.FILE_NOTIFY_CHANGE_STREAM_NAME, fscc.FILE_ACTION_ADDED_STREAM)
+
+
+async def _become_default(file: OpenFile, stream: Stream, replace: bool) -> None:
+    """A named stream takes the place of the default one: its bytes move, and this open, which is alone,
+    with them."""
+    default, state, main = file.node.data, file.state, file.node_state.main
+    if default is None:
+        raise StatusError(Status.INVALID_PARAMETER, "a directory has no default stream")
+    if default.size_bytes and not replace:
+        raise StatusError(Status.OBJECT_NAME_COLLISION, "the default stream has data")
+    if main.sharers or len(state.opens) > 1 or file.holder is not None or state.locks is not None:
+        raise StatusError(Status.ACCESS_DENIED, "the file is in use")
+    volume = file.volume
+    old_name = stream.name
+    state.count(file.granted_access, file.share_access, -1)
+    state.opens.remove(file)
+    main.opens.append(file)
+    main.count(file.granted_access, file.share_access, 1)
+    file.state, file.stream = main, default
+    try:
+        await data.move(volume.fs, stream, default)
+        file.node_state.named.pop(stream, None)
+        volume.fs.remove_stream(stream)
+    except StorageError as error:
+        raise status_error(error) from error
+    file.note_written(True)
+    volume.report(file, fscc.FILE_NOTIFY_CHANGE_STREAM_NAME, fscc.FILE_ACTION_REMOVED_STREAM, suffix=old_name)
 
 
 async def link(file: OpenFile, target: str, replace: bool) -> None:

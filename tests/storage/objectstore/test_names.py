@@ -215,6 +215,20 @@ def test_streams_are_renamed_within_their_file(world):
     assert world.read_file("b:DREI") == b"1"
 
 
+def test_a_stream_can_become_the_default_one(world):
+    """[MS-FSA] 2.1.5.15.11: the new name "::$DATA"."""
+    stream = world.open("b:s")
+    stream.write_now(0, memoryview(b"of the stream"))
+    assert world.refuses(stream.rename("::$DATA", False)) is S.OBJECT_NAME_COLLISION
+    other = world.open("b", READ)
+    assert world.refuses(stream.rename("::$DATA", True)) is S.ACCESS_DENIED
+    world.close(other)
+    world.run(stream.rename("::$DATA", True))
+    assert [s.name for s in stream.streams()] == [""] and stream.name() == "\\b"
+    world.close(stream)
+    assert world.read_file("b") == b"of the stream" and not world.volume.open_nodes
+
+
 # links and deletion
 
 
