@@ -32,10 +32,11 @@ class JobRunner:
     def __init__(self, nursery: trio.Nursery) -> None:
         self.arena = Arena(ARENA_BYTES)
         self.nursery = nursery
-        self.detached = 0
+        self.has_begun = False
+        """A task was started that Trio has not run yet."""
 
     def detach(self, job: Job, work: Work) -> None:
-        self.detached += 1
+        self.has_begun = True
         self.keep_memory(job)
         scope = trio.CancelScope()  # made here: a CANCEL may come before the task has begun
         job.cancel = scope.cancel
@@ -58,7 +59,6 @@ class JobRunner:
             log_end(job.connection, error, job)
             self.close(job.connection)
         finally:
-            self.detached -= 1
             job.connection.job_ended(job)
             self.release_memory(job)
 

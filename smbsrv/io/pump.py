@@ -4,6 +4,8 @@
       ^  ready links                                                |
       +--- recv_into -> Connection.receive ... -> one send ---------+   checkpoint every 300 us
 
+The spin is cut by half whenever the client took much longer to send more, and is whole again once one did not.
+
 Trio waits for the epoll's descriptor, so a busy server makes no Trio step for a request. All links share one
 receive buffer and one arena; a link owns memory only for the beginning of a frame, for one large frame, or
 for what its client does not take.
@@ -44,6 +46,8 @@ __all__ = ["Pump"]
 log = logging.getLogger("sofs.smb")
 
 SPIN_S = 50e-6
+SPIN_PAYS_S = 100e-6
+"""A wait longer than this would not have been spared by spinning: the next spin is half as long."""
 BUDGET_S = 300e-6
 RECEIVE_BYTES = 256 << 10
 LARGE_FRAME_BYTES = 64 << 10
@@ -201,9 +205,12 @@ class Pump(JobRunner):
         while True:
             events = poll(0)
             if not events and not backlog:
-                if self.detached or perf_counter() - last >= spin_s:
+                parked = perf_counter()
+                if self.has_begun or parked - last >= spin_s:
+                    self.has_begun = False
                     await trio.lowlevel.wait_readable(descriptor)
                     tick = perf_counter()
+                    spin_s = self._spin_s if tick - parked < SPIN_PAYS_S else spin_s / 2
                 continue
             self._now = clock()
             # The links, not their descriptors: one that is closed here may be another's after a checkpoint.
