@@ -178,7 +178,8 @@ class BreakSink(Protocol):
     call back."""
 
     def oplock_break(self, file: File, level: int, ack_required: bool) -> bool:
-        """False: the client is gone and cannot be told. If it had to answer, its opens end (`open_purged`)."""
+        """False: the client is gone and cannot be told. If it had to answer, its opens end
+        (`open_purged`)."""
         ...
 
     def lease_break(self, notice: LeaseBreak) -> bool: ...

@@ -4,7 +4,8 @@
       ^  ready links                                                |
       +--- recv_into -> Connection.receive ... -> one send ---------+   checkpoint every 300 us
 
-The spin is cut by half whenever the client took much longer to send more, and is whole again once one did not.
+The spin is cut by half whenever the client took much longer to send more, and is whole again once one did
+not.
 
 Trio waits for the epoll's descriptor, so a busy server makes no Trio step for a request. All links share one
 receive buffer and one arena; a link owns memory only for the beginning of a frame, for one large frame, or

@@ -370,7 +370,8 @@ class FileSystemContract:
         self.run(body)
 
     def test_holes_of_a_sparse_file_are_not_allocated(self):
-        """`zero`: whole clusters go back if the node is sparse; `allocated_ranges` is what may not be zero."""
+        """`zero`: whole clusters go back if the node is sparse; `allocated_ranges` is what may not be
+        zero."""
         self.need("sparse")
         async def body(fs):
             cluster_bytes = fs.usage().cluster_bytes
