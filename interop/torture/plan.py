@@ -47,7 +47,7 @@ SLOW = (
     ("smb2.dir.many", 240),
     ("smb2.dir.large-files", 240),
     ("smb2.lock.contend", 90),
-    ("smb2.maxfid", 180),
+    ("smb2.maxfid", 180), ("smb2.notify.mask", 200),
     ("smb2.replay.*", 120),
     ("smb2.durable-v2-open.*", 90),
     ("smb2.durable-open.*", 90),
