@@ -16,8 +16,6 @@ from smbproto.smb2.oplock_break import (
 from smbproto.status import Status, StatusError
 from smbsrv.request import Request
 
-SMB2_OPLOCK_LEVEL_LEASE = 0xFF
-
 
 async def handle(request: Request) -> bytes:
     message = decode_acknowledgment_untrusted(request.message)
@@ -31,8 +29,7 @@ def _oplock(request: Request, message: OplockBreakAcknowledgment) -> bytes:
     open = request.session.opens.get(message.file_id.volatile)
     if open is None or open.persistent_id != message.file_id.persistent or open.file is None:
         raise StatusError(Status.FILE_CLOSED)
-    if message.oplock_level == SMB2_OPLOCK_LEVEL_LEASE:
-        raise StatusError(Status.INVALID_PARAMETER, "a lease is acknowledged by its key")
+    # 3.3.5.22.1: a level that cannot be, LEASE too, ends the break at none; the object store knows
     level = open.file.volume.acknowledge_oplock(open.file, message.oplock_level)
     open.oplock_level = level
     return OplockBreakResponse(oplock_level=level, file_id=message.file_id).encode()

@@ -33,6 +33,7 @@ from smbsrv.session import Session, SessionState
 from smbsrv.setup import Purpose, Setup
 
 if TYPE_CHECKING:
+    from smbsrv.connection import Connection
     from storage.volume import Token
 
 log = logging.getLogger("sofs.smb")
@@ -183,6 +184,7 @@ async def _complete(
     else:
         token = _token_of(setup, identity)
         if setup.purpose is Purpose.NEW:
+            _check_other_connections(connection)
             _establish(request, session, setup, message, identity)
         session.token = token
         session.state = SessionState.VALID
@@ -204,6 +206,15 @@ async def _complete(
     elif session.is_guest:
         flags |= SMB2_SESSION_FLAG_IS_GUEST
     return flags
+
+
+def _check_other_connections(connection: Connection) -> None:
+    """[MS-SMB2] 3.3.5.5.3: a client speaks one dialect on all its connections, else USER_SESSION_DELETED."""
+    if connection.dialect < 0x0210 or not any(connection.client_guid):
+        return
+    for other in connection.server.clients.get(connection.client_guid, ()):
+        if other.dialect != connection.dialect and not other.is_closing:
+            raise StatusError(Status.USER_SESSION_DELETED, f"it speaks {other.dialect:#06x} elsewhere")
 
 
 def _token_of(setup: Setup, identity: Authenticated) -> Token:

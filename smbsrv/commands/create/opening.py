@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from smbproto.status import Status, StatusError
-from smbsrv.commands.create.grants import DIALECT_3_0, caching_request, durable_request
+from smbsrv.commands.create.grants import DIALECT_3_0, DIALECT_3_1_1, caching_request, durable_request
 from smbsrv.commands.create.reply import response
 from storage.volume import OpenRequest
 
@@ -63,18 +63,31 @@ async def open_file(request: Request, wish: Wish, path: str, options: int) -> by
         app_instance_id=contexts.app_instance_id,
         context=opened,
     )
+    if caching.lease_key:
+        server.leases.expect(opened, caching.lease_key)
     try:
         result = await volume.open(asked)
     except BaseException:
         server.drop_open(opened)
         raise
+    finally:
+        if caching.lease_key:
+            server.leases.expect_no_more(opened, caching.lease_key)
     if opened.session is None:
         # The session or the tree connect ended meanwhile, and closed all it knew of.
         await result.file.close()
         raise StatusError(Status.NETWORK_NAME_DELETED, "the tree connect ended while the open waited")
     _initialize(request, opened, wish, result, asked.durable is not None and asked.durable.persistent)
     request.set_open(opened)
+    if opened.held_breaks:
+        server.runtime.spawn(lambda: _tell_held_breaks(opened), "breaks that follow a CREATE response")
     return response(opened, result.file, contexts, result.action)
+
+
+async def _tell_held_breaks(opened: Open) -> None:
+    """In a task of its own, so that the response goes first."""
+    while opened.held_breaks:
+        opened.held_breaks.pop(0)()
 
 
 def _initialize(request: Request, opened: Open, wish: Wish, result: OpenResult, persistent: bool) -> None:
@@ -87,9 +100,10 @@ def _initialize(request: Request, opened: Open, wish: Wish, result: OpenResult, 
         opened.lease_key = grant.lease_key
         opened.lease_version = grant.version
         request.server.leases.add(opened)
-    if contexts.app_instance_id and contexts.durable_v2 is not None:
+    if contexts.app_instance_id:
         opened.app_instance_id = contexts.app_instance_id
-        opened.app_instance_version = contexts.app_instance_version
+        if request.connection.dialect >= DIALECT_3_1_1:
+            opened.app_instance_version = contexts.app_instance_version
     wanted = contexts.durable_v2
     if wanted is not None and opened.create_guid:
         opened.is_replay_eligible = True
