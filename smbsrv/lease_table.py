@@ -3,6 +3,8 @@
 
 A lease is named by client GUID and lease key. Its state is the object store's; here are only the opens that
 share it, since through them goes the way to the client: any live channel of any of their sessions will do.
+A lease may be granted, and broken again, before the CREATE that asked for it is answered; until then the open
+is expected here.
 Invariant: an open stands in at most one lease, under the key it has; no lease is without opens.
 """
 
@@ -18,10 +20,27 @@ if TYPE_CHECKING:
 class LeaseTable:
     """All leases of the server."""
 
-    __slots__ = ("_opens",)
+    __slots__ = ("_expected", "_opens")
 
     def __init__(self) -> None:
         self._opens: dict[tuple[bytes, bytes], dict[Open, None]] = {}
+        self._expected: dict[tuple[bytes, bytes], dict[Open, None]] = {}
+
+    def expect(self, open: Open, lease_key: bytes) -> None:
+        """Its CREATE asks for this lease and is not answered yet."""
+        self._expected.setdefault((open.client_guid, lease_key), {})[open] = None
+
+    def expect_no_more(self, open: Open, lease_key: bytes) -> None:
+        """It is answered, or was refused."""
+        key = (open.client_guid, lease_key)
+        opens = self._expected[key]
+        del opens[open]
+        if not opens:
+            del self._expected[key]
+
+    def expected_by(self, client_guid: bytes, lease_key: bytes) -> Open | None:
+        """An open whose CREATE asks for this lease and is not answered yet."""
+        return next(iter(self._expected.get((client_guid, lease_key), ())), None)
 
     def add(self, open: Open) -> None:
         """`open.client_guid` and `open.lease_key` name the lease."""

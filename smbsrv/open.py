@@ -7,7 +7,8 @@ replay. Owner: the server's tables (`Server.opens`, `Session.opens`). No I/O.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -62,5 +63,7 @@ class Open:
     """A QUERY_DIRECTORY has begun a listing."""
     has_listed: bool = False
     """That listing has answered once."""
+    held_breaks: list[Callable[[], object]] = field(default_factory=list)
+    """Break notifications that came before the CREATE was answered: they follow the answer."""
     ea_index: int = 0
     """Where the next query for a single extended attribute goes on."""

@@ -306,6 +306,9 @@ class Server:
         open = file.context
         if not isinstance(open, Open):
             return False
+        if open.file is None:  # a client knows of no break of what it was not granted yet
+            open.held_breaks.append(lambda: self.oplock_break(file, level, ack_required))
+            return True
         open.oplock_level = level
         channel = live_channel(open)
         if channel is None:
@@ -319,6 +322,11 @@ class Server:
     def lease_break(self, notice: LeaseBreak) -> bool:
         """[MS-SMB2] 3.3.4.7 Object Store Indicates a Lease Break."""
         opens = self.leases.opens_of(notice.client_guid, notice.lease_key)
+        if not opens:
+            expected = self.leases.expected_by(notice.client_guid, notice.lease_key)
+            if expected is not None:
+                expected.held_breaks.append(lambda: self.lease_break(notice))
+                return True
         message = lease_break_message(notice)
         for open in opens:
             if _must_encrypt(open):
