@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from smbproto.status import Status, StatusError
-from smbsrv.commands.create.grants import DIALECT_3_0, caching_request, durable_request
+from smbsrv.commands.create.grants import DIALECT_3_0, DIALECT_3_1_1, caching_request, durable_request
 from smbsrv.commands.create.reply import response
 from storage.volume import OpenRequest
 
@@ -100,9 +100,10 @@ def _initialize(request: Request, opened: Open, wish: Wish, result: OpenResult, 
         opened.lease_key = grant.lease_key
         opened.lease_version = grant.version
         request.server.leases.add(opened)
-    if contexts.app_instance_id and contexts.durable_v2 is not None:
+    if contexts.app_instance_id:
         opened.app_instance_id = contexts.app_instance_id
-        opened.app_instance_version = contexts.app_instance_version
+        if request.connection.dialect >= DIALECT_3_1_1:
+            opened.app_instance_version = contexts.app_instance_version
     wanted = contexts.durable_v2
     if wanted is not None and opened.create_guid:
         opened.is_replay_eligible = True
