@@ -22,7 +22,7 @@ from typing import Any
 from bench import usage
 from bench.rows import Row, rows
 from interop.peers import Unavailable, start_impacket, start_samba, tmpfs_folder
-from interop.server import start_pool, start_serve
+from interop.server import sofs, start_pool, start_serve
 from interop.target import Target
 
 LIMIT_S = 180
@@ -108,7 +108,18 @@ def start(kind: str, folder: Path) -> Target:
         return start_samba()
     if kind == "impacket":
         return start_impacket(folder)
-    return start_pool(folder) if kind == "pool" else start_serve(folder)
+    if kind == "pool":
+        _without_signing(folder / "pool")
+        return start_pool(folder)
+    return start_serve(folder, "--no-signing")
+
+
+def _without_signing(state: Path) -> None:
+    """A new node that requires no signing, as smbd by default: so that the rows called "none" are that."""
+    command = [str(sofs()), "--state", str(state), "init"]
+    subprocess.run(command, check=True, timeout=60, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    file = state / "node.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "require_signing": False}))
 
 
 def show(row: Row, results: dict[str, Result]) -> None:
