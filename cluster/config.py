@@ -76,9 +76,9 @@ def check_share(share: ShareConfig) -> None:
             raise ConfigError(f"share {share.name}: access of {who} is {right!r}; it is full, change or read")
 
 
-def dump(value: object) -> str:
+def dump(value: Any) -> str:
     """A dataclass, or a list of them, as the text of its file."""
-    body = [asdict(v) for v in value] if isinstance(value, list) else asdict(value)  # type: ignore[call-overload]
+    body = [asdict(v) for v in value] if isinstance(value, list) else asdict(value)
     return json.dumps({"format": FORMAT, "body": body}, indent=2) + "\n"
 
 
