@@ -209,3 +209,36 @@ def test_volume_check_finds_nothing_on_a_used_volume(pool: Target, tmp_path: Pat
     pool.stop()
     done = sofs("--state", tmp_path / "pool", "volume", "check", "demo")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"pid": "x"}', '{"pid": 1}', ""])
+def test_a_damaged_note_of_where_the_node_runs_is_as_none(tmp_path: Path, text: str) -> None:
+    state = tmp_path / "state"
+    assert sofs("--state", state, "init", "--port", "4455").returncode == 0
+    (state / "run.json").write_text(text)
+    done = sofs("--state", state, "user", "list")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_killed_nodes_process_id_may_be_anothers(tmp_path: Path) -> None:
+    """What does not answer where the node was is no node: the command is done here."""
+    state = tmp_path / "state"
+    assert sofs("--state", state, "init", "--port", "4455").returncode == 0
+    where = {"pid": os.getpid(), "address": "127.0.0.1", "port": free_port()}
+    (state / "run.json").write_text(json.dumps(where))
+    (state / "admin.json").write_text('{"user": "a", "password": "b"}')
+    done = sofs("--state", state, "user", "list")
+    assert done.returncode == 0, done.stderr
+    (state / "admin.json").write_text("rubbish")
+    complaint(sofs("--state", state, "user", "list"), "admin.json")
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe\n"])
+def test_an_empty_or_unreadable_password_is_one_clear_line(tmp_path: Path, content: bytes) -> None:
+    """Never a server with a password that nobody chose or saw."""
+    (tmp_path / "none").write_bytes(content)
+    complaint(sofs("serve", tmp_path, "--port", str(free_port()), "--password-file", tmp_path / "none"), "none")
+
+
+def test_a_port_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
+    complaint(sofs("serve", tmp_path, "--port", "99999"), "99999")
