@@ -22,7 +22,6 @@ from smbproto.smb2.header import Command
 from smbproto.smb2.read import ReadRequest
 from smbproto.smb2.write import WriteRequest
 from smbproto.status import Status
-from smbsrv.io import listener
 from smbsrv.share import Share
 from storage.io.hostfs.filesystem import HostFileSystem
 from storage.objectstore.volume import ObjectStoreVolume
@@ -30,8 +29,8 @@ from tests.smbsrv.io.live import in_thread, live, socket_peer
 from tests.smbsrv.wire import Peer, Site
 
 CALLS = (
-    "close", "fstat", "fsync", "ftruncate", "getxattr", "lstat", "mkdir", "open", "preadv", "pwrite", "rename",
-    "scandir", "setxattr", "stat", "statvfs", "unlink", "utime",
+    "close", "fstat", "fsync", "ftruncate", "getxattr", "lstat", "mkdir", "open", "preadv", "pwrite",
+    "rename", "scandir", "setxattr", "stat", "statvfs", "unlink", "utime",
 )  # fmt: skip
 BATCH = 32
 LARGE_BYTES = 64 << 10
@@ -130,7 +129,7 @@ def test_no_read_or_write_allocates_much(
 
 
 def test_small_files_cost_few_calls(tmp_path: Path, calls: Counter[str]) -> None:
-    """Names are looked up anew at each open (others may change the directory), and two attributes are stored."""
+    """Names are looked up anew at each open, as others may change the directory; two attributes are stored."""
     peer = HostSite(tmp_path).logged_on()
     peer.close(peer.create("folder", create_options=1))
 
@@ -170,7 +169,7 @@ class CountingSocket(socket.socket):
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
     """Of the sockets that the listener accepts."""
-    monkeypatch.setattr(listener.socket, "socket", CountingSocket)
+    monkeypatch.setattr(socket, "socket", CountingSocket)
     CountingSocket.asked.clear()
     yield CountingSocket.asked
 
