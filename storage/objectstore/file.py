@@ -315,7 +315,7 @@ class OpenFile:
     # locks
     async def lock(self, ranges: Sequence[RangeLock], fail_immediately: bool) -> None:
         if self.stream is None:
-            raise StatusError(Status.INVALID_DEVICE_REQUEST, "a directory cannot be locked")
+            raise StatusError(Status.INVALID_PARAMETER, "a directory cannot be locked")
         self.require(READS | WRITES)
         self.break_data()
         state = self.state
@@ -342,7 +342,7 @@ class OpenFile:
 
     def unlock(self, ranges: Sequence[RangeLock]) -> None:
         if self.stream is None:
-            raise StatusError(Status.INVALID_DEVICE_REQUEST, "a directory cannot be locked")
+            raise StatusError(Status.INVALID_PARAMETER, "a directory cannot be locked")
         locks = self.state.locks
         if locks is None:
             raise StatusError(Status.RANGE_NOT_LOCKED, "nothing is locked")

@@ -77,7 +77,8 @@ def parse_stream(suffix: str) -> tuple[str, int]:
 
 @lru_cache(maxsize=8192)
 def parse_path(path: str) -> ParsedPath:
-    """Split and check a path relative to the volume's root. Raises OBJECT_NAME_INVALID."""
+    """Split and check a path relative to the volume's root. Raises OBJECT_NAME_INVALID; OBJECT_PATH_NOT_FOUND for an empty
+    name on the way, which no directory has ([MS-FSA] 2.1.5.1)."""
     if not path:
         return ParsedPath((), "", UNSPECIFIED, False)
     is_directory_wanted = path.endswith("\\")
@@ -97,6 +98,8 @@ def parse_path(path: str) -> ParsedPath:
     for index, component in enumerate(components):
         if ":" in component and parse_stream(component.partition(":")[2])[1] == INDEX:
             components[index] = component = component.partition(":")[0]
+        if not component and index < len(components) - 1:
+            raise StatusError(Status.OBJECT_PATH_NOT_FOUND, "no directory has an empty name")
         check_component(component)
     return ParsedPath(tuple(components), stream, kind, is_directory_wanted)
 

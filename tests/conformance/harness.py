@@ -11,6 +11,7 @@ what it expects; [MS-SMB2], [MS-FSA], [MS-FSCC] for why.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -411,3 +412,10 @@ def rename(name: str, *, replace: bool = False) -> bytes:
     """[MS-FSCC] 2.4.43.2 FileRenameInformation for SMB2; 2.4.27.2 FileLinkInformation is the same."""
     text = name.encode("utf-16-le")
     return bytes([replace]) + bytes(15) + len(text).to_bytes(4, "little") + text
+
+
+def basic(
+    *, created: int = 0, accessed: int = 0, written: int = 0, changed: int = 0, attributes: int = 0
+) -> bytes:
+    """[MS-FSCC] 2.4.7 FileBasicInformation; 0: unchanged, -1: held from now on, -2: no longer held."""
+    return struct.pack("<qqqqI4x", created, accessed, written, changed, attributes)

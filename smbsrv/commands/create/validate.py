@@ -111,6 +111,23 @@ def check_share_access(desired: int, options: int, tree: TreeConnect) -> None:
         )
 
 
+def _without_dots(name: str) -> str:
+    """Windows takes "." and ".." on the way out of a path, but for "x\\..\\" at its beginning, which is
+    INVALID_PARAMETER ([MS-SMB2] 3.3.5.9, behaviour note); [MS-FSCC] 2.1.5.1 Dot Directory Names."""
+    *way, last = name.split("\\")
+    if len(way) > 1 and way[1] == "..":
+        raise StatusError(Status.INVALID_PARAMETER, "a path that begins with a way down and up again")
+    kept: list[str] = []
+    for component in way:
+        if component == "..":
+            if not kept:
+                raise StatusError(Status.OBJECT_PATH_SYNTAX_BAD, "no path leads above the share")
+            kept.pop()
+        elif component != ".":
+            kept.append(component)
+    return "\\".join([*kept, last])
+
+
 def path_of(name: str, options: int) -> tuple[str, int]:
     """The path for the volume port, and the options with what a trailing "\\" says.
 
@@ -121,6 +138,8 @@ def path_of(name: str, options: int) -> tuple[str, int]:
         return "", options
     if name[0] == "\\":
         raise StatusError(Status.INVALID_PARAMETER, "a path name begins with a backslash")
+    if ".\\" in name:
+        name = _without_dots(name)
     if name[-1] == "\\":
         if options & FILE_NON_DIRECTORY_FILE:
             raise StatusError(Status.OBJECT_NAME_INVALID, "a file's name ends in a backslash")

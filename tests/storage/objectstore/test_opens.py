@@ -50,7 +50,7 @@ def test_dispositions(world, disposition, there, missing):
     ("file:s:$BAD", 0, S.OBJECT_NAME_INVALID), ("file:a:b:c", 0, S.OBJECT_NAME_INVALID),
     ("a*b", 0, S.OBJECT_NAME_INVALID), ("a?", 0, S.OBJECT_NAME_INVALID),
     ("dir\\..", 0, S.OBJECT_PATH_SYNTAX_BAD),
-    (".", 0, S.OBJECT_NAME_INVALID), ("dir\\\\x", 0, S.OBJECT_NAME_INVALID),
+    (".", 0, S.OBJECT_NAME_INVALID), ("dir\\\\x", 0, S.OBJECT_PATH_NOT_FOUND),
     ("a\x01", 0, S.OBJECT_NAME_INVALID),
     ("x" * 256, 0, S.OBJECT_NAME_INVALID), ("\U0001f600" * 128, 0, S.OBJECT_NAME_INVALID),
     ("dir:s", DIR, S.NOT_A_DIRECTORY), ("file\\", 0, S.OBJECT_NAME_INVALID),
