@@ -129,7 +129,7 @@ def test_no_read_or_write_allocates_much(
 
 
 def test_small_files_cost_few_calls(tmp_path: Path, calls: Counter[str]) -> None:
-    """Names are looked up anew at each open, as others may change the directory; two attributes are stored."""
+    """Names are looked up at each open, as others may change the directory; two attributes are stored."""
     peer = HostSite(tmp_path).logged_on()
     peer.close(peer.create("folder", create_options=1))
 
