@@ -57,9 +57,11 @@ class Rc4:
         assert key, "RC4 needs a key"
         s = list(range(256))
         j = 0
-        for i in range(256):
-            j = (j + s[i] + key[i % len(key)]) & 255
-            s[i], s[j] = s[j], s[i]
+        for i, byte in enumerate((key * (256 // len(key) + 1))[:256]):
+            here = s[i]
+            j = (j + here + byte) & 255
+            s[i] = s[j]
+            s[j] = here
         self._s, self._i, self._j = s, 0, 0
 
     def apply(self, data: bytes) -> bytes:
