@@ -35,7 +35,7 @@ from storage.pool.metadata import (
 from storage.pool.opening import Opening
 from storage.pool.status import DISK_HEALTH, DiskStatus, PoolStatus, SpaceStatus, space_health
 from storage.runtime import Runtime
-from storage.space import reconcile
+from storage.space import reconcile, slow
 from storage.space.mirror import MirrorSpace
 from storage.space.port import Space
 from storage.space.resiliency import RESILIENCIES, Provisioning
@@ -389,6 +389,8 @@ class Pool:
         core = self._core
         try:
             if core.broken is None:
+                for space in core.spaces.values():
+                    await slow.repair_suspects(space)
                 await core.flush_all()
                 for member in core.online():
                     member.intents.bits.clear()

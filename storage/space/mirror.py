@@ -71,7 +71,8 @@ class MirrorSpace:
         self.claims: list[Claim] = []
         self.allocating: dict[int, Event] = {}
         self.suspects: set[tuple[int, int, int, int]] = set()
-        """Runs (row, column, slab offset, length) that `read_blocking` saw a bad copy of."""
+        """Runs (row, column, slab offset, length) that `read_blocking` saw a bad copy of, or whose write has
+        reached some copies only; the next flush repairs them."""
         self.flush_failure: str | None = None
         self.is_deleted = False
         self._columns = state.record.columns
@@ -342,8 +343,9 @@ class MirrorSpace:
             if slabs.half_done:
                 slabs.forget_half_done(index, len(entries) // 2)
             return True
-        if place is not writers[0]:
+        if place is not writers[0]:  # some copies are new; the caller may be cancelled before it goes on
             slabs.remember_half_done(index, entries)
+            self.suspects.add((slabs.row, slabs.column, at, len(view)))
         return False
 
     async def write(self, offset: SpaceOffset, data: Buffers, fresh: bool = False) -> None:

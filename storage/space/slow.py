@@ -123,7 +123,8 @@ async def _read_run(
 
 
 async def repair_suspects(space: MirrorSpace) -> None:
-    """Read again, with repair, what `read_blocking` found bad; what is beyond repair its reader is told."""
+    """Read again, with repair, what `read_blocking` found bad and what writes left half done; what is beyond
+    repair its reader is told."""
     while space.suspects:
         row, column, at, length = space.suspects.pop()
         sets = space.row(row)
@@ -347,12 +348,14 @@ async def _write_waiting(space: MirrorSpace, slabs: SlabSet, at: int, view: memo
             space.dirty.add(slabs)
             release(space, claim)
         if any(errors) or slabs.writers is not writers or not slabs.logged & region:
+            space.suspects.add((slabs.row, slabs.column, at, len(data)))
             return False
         put(page, index, entries)
         slabs.dirty.add(number)
         if not fresh and 1 in entries[1::2]:
             slabs.first.add(number)
         slabs.forget_half_done(index, len(entries) // 2)
+        space.suspects.discard((slabs.row, slabs.column, at, len(data)))
         return True
 
     return await detached(space.host.runtime, work, "write copies")
