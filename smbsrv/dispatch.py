@@ -17,6 +17,7 @@ from smbproto.status import BufferTooSmall, Status, StatusError, StoppedOnSymlin
 from smbsrv.handlers import HANDLERS
 from smbsrv.request import Reply, Request
 from smbsrv.session import SessionState
+from storage.volume import StorageError, status_error
 
 __all__ = ["ERROR_BODY", "error_reply", "execute"]
 
@@ -45,6 +46,10 @@ async def execute(request: Request) -> Reply:
         return Reply(result) if type(result) is bytes else as_reply(result)
     except StatusError as error:
         return error_reply(request, error)
+    except StorageError as error:
+        connection = request.connection.id
+        log.warning("storage failed connection=%d command=%d: %s", connection, request.command, error)
+        return error_reply(request, status_error(error))
     except WireError as error:
         log.info("malformed connection=%d command=%d: %s", request.connection.id, request.command, error)
         return Reply(ERROR_BODY, Status.INVALID_PARAMETER)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from smbsrv.channel import Channel
     from smbsrv.connection import Connection
 
+_COPIED = frozenset((Command.CHANGE_NOTIFY, Command.LOCK, Command.READ))
+
 Work: TypeAlias = Coroutine[Any, None, Reply]
 
 
@@ -110,6 +112,15 @@ class Job:
         if len(self.connection.asynchronous) >= self.connection.server.limits.async_requests_per_connection:
             return False
         return self._is_last() or self.current.command not in (Command.CHANGE_NOTIFY, Command.LOCK)
+
+    def keeps_memory(self) -> bool:
+        """Whether the frame must stay where it was received. What may wait for ever takes a copy of its few
+        bytes: else each watcher of a directory would hold a whole receive buffer. Its handler has no view."""
+        request = self.requests[0]
+        if len(self.requests) > 1 or request.command not in _COPIED:
+            return True
+        request.message = memoryview(bytearray(request.message))
+        return False
 
     def may_tell(self) -> bool:
         """Whether an interim response may be sent: for the last of a compound, and CREATE anywhere. A

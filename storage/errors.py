@@ -44,5 +44,13 @@ class PoolInUse(StorageError):
     """Another process has the pool open."""
 
 
+class HostRefused(StorageError):
+    """The host's own rights do not allow the server what was tried."""
+
+
+class HostExhausted(StorageError):
+    """The host has no file descriptor left for this process."""
+
+
 class CatalogCorrupt(StorageError):
     """The catalog contradicts itself."""

@@ -8,7 +8,8 @@ nodes that are not the coordinator). A server names leases and delivers breaks; 
 Waiting: every `async` method may wait only through `storage.runtime`; most return inline. `*_now` methods
 never wait.
 Errors: StatusError (smbproto.status) from every method; storage errors are mapped inside
-(objectstore/errors.py).
+(objectstore/errors.py), but for a disk or host that fails where nothing was expected to: then StorageError,
+and `status_error` maps it.
 Names: paths are relative to the volume's root, components separated by "\\", no leading or trailing "\\", ""
 is the root; the
 last component may carry ":stream:type". Times are FILETIME; access masks, attributes, options are the
@@ -22,7 +23,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from storage.errors import StorageError
 from storage.fs.port import Entry, ExtendedAttribute, Node, Stream, VolumeIdentity, VolumeUsage
+from storage.objectstore.errors import status_error
 
 __all__ = [
     "NO_LEASE",
@@ -39,11 +42,13 @@ __all__ = [
     "OpenRequest",
     "OpenResult",
     "RangeLock",
+    "StorageError",
     "Stream",
     "Token",
     "Volume",
     "VolumeIdentity",
     "VolumeUsage",
+    "status_error",
 ]
 
 

@@ -23,11 +23,14 @@ def read_password(path: str, name: str) -> str:
     if path:
         try:
             with Path(path).open(encoding="utf-8") as stream:
-                return stream.readline().rstrip("\n")
+                password = stream.readline().rstrip("\n")
         except OSError as error:
             fail(f"cannot read the password file {path}: {error.strerror}")
         except UnicodeDecodeError:
             fail(f"cannot read the password file {path}: it is no text in UTF-8")
+        if not password:
+            fail(f"the first line of the password file {path} is empty")
+        return password
     answer: str = typer.prompt(f"Password for {name}", hide_input=True, confirmation_prompt=True)
     return answer
 

@@ -26,6 +26,7 @@ from cluster.node import NODE_FILE, Node
 from smbclient.io.connect import connect
 from smbclient.session import Session
 from smbproto import dtyp, fscc
+from smbproto.status import Status, StatusError
 
 RUN_FILE = "run.json"
 ADMIN_FILE = "admin.json"
@@ -56,7 +57,12 @@ def run(main: Callable[..., Awaitable[Any]], *args: Any) -> Any:
 async def _perform(state: StateDirectory, name: str, args: dict[str, object]) -> Any:
     running = running_at(state)
     if running is not None:
-        return await _remote(state, running, name, args)
+        try:
+            return await _remote(state, running, name, args)
+        except StatusError as error:
+            if error.status != Status.CONNECTION_REFUSED:
+                raise
+            # A node was killed, and its process id is another's now. If it only begins, its pool is in use.
     if not state.exists(NODE_FILE):
         raise OperatorError(
             f"there is no node in {state.path}; `sofs up` makes a demo, `sofs init` an empty one"
@@ -75,21 +81,28 @@ def running_at(state: StateDirectory) -> tuple[str, int] | None:
     """(address, port) where the node of this state listens; None if no process serves it."""
     if not state.exists(RUN_FILE):
         return None
-    found = json.loads(state.read(RUN_FILE))
     try:
+        found = json.loads(state.read(RUN_FILE))
+        where = str(found["address"]), int(found["port"])
         os.kill(int(found["pid"]), 0)
-    except (ProcessLookupError, PermissionError, KeyError, ValueError):
+    except (ProcessLookupError, PermissionError, OverflowError, KeyError, TypeError, ValueError):
         return None
-    return str(found["address"]), int(found["port"])
+    return where
 
 
 async def _remote(state: StateDirectory, where: tuple[str, int], name: str, args: dict[str, object]) -> Any:
-    credential = json.loads(state.read(ADMIN_FILE))
+    try:
+        credential = json.loads(state.read(ADMIN_FILE))
+        user, password = str(credential["user"]), str(credential["password"])
+    except (KeyError, TypeError, ValueError):
+        raise OperatorError(
+            f"{state.path / ADMIN_FILE} cannot be understood; a restart of the node writes it anew"
+        ) from None
     request = json.dumps({"call": name, "args": args}).encode()
     try:
         with trio.fail_after(CALL_TIMEOUT_S):
             async with connect(
-                where[0], where[1], user=credential["user"], password=credential["password"], encrypt=True
+                where[0], where[1], user=user, password=password, encrypt=True
             ) as session:
                 answer = json.loads(await _transact(session, request))
     except trio.TooSlowError:

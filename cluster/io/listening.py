@@ -11,6 +11,7 @@ from cluster.node import Node
 from smbsrv.io.listener import serve
 
 BACKLOG = 1024
+PORT_MAX = 65535
 
 
 async def serve_node(node: Node, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -18,6 +19,8 @@ async def serve_node(node: Node, *, task_status: trio.TaskStatus[None] = trio.TA
     listen."""
     listeners: list[trio.SocketListener] = []
     settings = node.settings
+    if not 0 <= settings.port <= PORT_MAX:
+        raise OperatorError(f"{settings.port} is no port: they go up to {PORT_MAX}; choose one with --port")
     try:
         port = settings.port
         for address in settings.bind:

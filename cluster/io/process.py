@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import resource
 import secrets
 import signal
 import sys
@@ -68,6 +69,7 @@ def new_password(length: int = 16) -> str:
 
 async def _until_signal(ready: Callable[[], None], node: Node) -> None:
     """Serve until SIGINT or SIGTERM."""
+    _allow_descriptors()
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
             await nursery.start(serve_node, node)
@@ -75,6 +77,13 @@ async def _until_signal(ready: Callable[[], None], node: Node) -> None:
             async for _ in signals:
                 break
             nursery.cancel_scope.cancel()
+
+
+def _allow_descriptors() -> None:
+    """A connection takes a descriptor, and so does an open file of a host directory: as many as we may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _serve(

@@ -387,14 +387,16 @@ class Pump(JobRunner):
     def keep_memory(self, job: Job) -> None:
         buffer = self._processing
         assert buffer is not None, "a job began outside a link's turn"
-        buffer.users += 1
-        self._kept[job] = buffer
+        if job.keeps_memory():
+            buffer.users += 1
+            self._kept[job] = buffer
 
     def release_memory(self, job: Job) -> None:
-        buffer = self._kept.pop(job)
-        buffer.users -= 1
-        if not buffer.users and buffer is not self._buffer and buffer is not self._processing:
-            self._give_back(buffer)
+        buffer = self._kept.pop(job, None)
+        if buffer is not None:
+            buffer.users -= 1
+            if not buffer.users and buffer is not self._buffer and buffer is not self._processing:
+                self._give_back(buffer)
         link = self._by_connection.get(job.connection)
         if link is not None and not link.mask:
             self._unblock(link)

@@ -149,7 +149,11 @@ class ObjectStoreVolume:
 
     def leave(self, file: OpenFile) -> None:
         """[MS-FSA] 2.1.5.5: caching and sharing end, and what was marked for deletion goes with its last
-        open."""
+        open. Where it cannot be deleted it stays, unmarked, and the open is over nevertheless.
+
+        Raises: StatusError for what the file system could not do, when all is done.
+        """
+        failed: StorageError | None = None
         state, node_state, link = file.state, file.node_state, file.came_by
         if file.delete_on_close and state.caching is not None:
             # Others give up handles that they only cache. First of all, as it may purge opens of this
@@ -164,24 +168,33 @@ class ObjectStoreVolume:
         state.count(file.granted_access, file.share_access, -1)
         node_state.opens -= 1
         link.opens -= 1
-        if file.delete_on_close:
-            self._mark_deleted(file)
-        if state is not node_state.main and not state.opens:
-            node_state.named.pop(file.stream, None)  # type: ignore[arg-type]  # a named stream is not None
-            if state.delete_pending:
-                self._remove_stream(file)
-        if link.delete_pending and not link.is_gone and (file.posix_delete or not link.opens):
-            self._delete_link(file, link)
+        try:
+            if file.delete_on_close:
+                self._mark_deleted(file)
+            if state is not node_state.main and not state.opens:
+                node_state.named.pop(file.stream, None)  # type: ignore[arg-type]  # a named stream is not None
+                if state.delete_pending:
+                    self._remove_stream(file)
+            if link.delete_pending and not link.is_gone and (file.posix_delete or not link.opens):
+                self._delete_link(file, link)
+        except StorageError as error:
+            failed = error
+            link.delete_pending = state.delete_pending = False
         if not link.opens:
             node_state.links.remove(link)
             if link.directory is not None:
                 self.fs.drop(link.directory)
         if not node_state.opens:
             del self.open_nodes[file.node.id]
-        self.fs.drop(file.node)
+        try:
+            self.fs.drop(file.node)
+        except StorageError as error:
+            failed = failed or error
         if file.root is not self.root:
             self.fs.drop(file.root)
         state.wake()
+        if failed is not None:
+            raise status_error(failed) from failed
 
     def _mark_deleted(self, file: OpenFile) -> None:
         if file.state is not file.node_state.main:

@@ -28,7 +28,9 @@ _META = struct.Struct("<4sIQQ")
 _MAGIC = b"SFM1"
 _EA = struct.Struct("<BBH")
 EPOCH_1601_100NS = 116444736000000000
-_NONE = (errno.ENODATA, errno.EOPNOTSUPP, errno.EPERM)
+_NONE = (errno.ENODATA, errno.EOPNOTSUPP, errno.EPERM, errno.EACCES, errno.ENOENT, errno.ENOTDIR)
+"""The last three: a file that the server may not read shows without what is kept in it, and so does one that
+others remove meanwhile."""
 
 
 def filetime_of(ns: int) -> int:

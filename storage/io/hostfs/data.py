@@ -219,7 +219,7 @@ class HostData:
             held.extend(bytes(size_bytes - len(held)))
             self._resized(stream, content)
             return
-        self._do(stream, "resize", lambda descriptor: os.ftruncate(descriptor, size_bytes))
+        self._do(stream, "resize", lambda descriptor: _truncate(descriptor, size_bytes))
         stream.size_bytes = stream.valid_bytes = size_bytes
         private_of(stream.node).unsynced = True
         self._measure(stream)
@@ -307,6 +307,15 @@ class HostData:
         private.unsynced = private.metadata_stale = False
         descriptor = self._descriptor(node)
         await self._wait(node.data, "flush", lambda: os.fsync(descriptor))
+
+
+def _truncate(descriptor: int, size_bytes: int) -> None:
+    try:
+        os.ftruncate(descriptor, size_bytes)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise OSError(errno.EBADF, "opened for reading alone") from error
 
 
 def _data_ranges(descriptor: int, offset: int, end: int) -> list[tuple[int, int]]:

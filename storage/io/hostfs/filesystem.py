@@ -24,7 +24,7 @@ from pathlib import Path
 from smbproto.fscc import (
     FILE_ATTRIBUTE_DIRECTORY,
 )
-from storage.errors import StorageError
+from storage.errors import HostRefused, StorageError
 from storage.fs.port import (
     Entry,
     Node,
@@ -100,7 +100,10 @@ class HostFileSystem(HostKept):
         return self._identity
 
     def usage(self) -> VolumeUsage:
-        found = os.statvfs(self._root_path)
+        try:
+            found = os.statvfs(self._root_path)
+        except OSError as error:
+            raise host_error(error, "measure", self._root_path) from error
         return VolumeUsage(
             found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize, CLUSTER_BYTES, 512
         )
@@ -139,7 +142,10 @@ class HostFileSystem(HostKept):
             if status is None:
                 names.by_fold, names.ordered, names.stamp = {}, None, stamp
             else:
-                names.load(path, stamp, fold)
+                try:
+                    names.load(path, stamp, fold)
+                except OSError as error:
+                    raise host_error(error, "list", path) from error
         names.checked_s = self._runtime.now()
         return names
 
@@ -301,8 +307,12 @@ class HostFileSystem(HostKept):
         return found
 
     def is_empty(self, directory: Node) -> bool:
-        with os.scandir(self._path(private_of(directory))) as listing:
-            return next(listing, None) is None
+        path = self._path(private_of(directory))
+        try:
+            with os.scandir(path) as listing:
+                return next(listing, None) is None
+        except OSError as error:
+            raise host_error(error, "list", path) from error
 
     def make(
         self, directory: Node, name: str, *, is_directory: bool, attributes: int, now: int, security: bytes
@@ -455,15 +465,17 @@ class HostFileSystem(HostKept):
         """Nobody holds it any more. What the object store knows of it stays while the host's change time
         does."""
         status: os.stat_result | None = None
-        if node.links and self._store(node, private):
-            node.state = None
-            opened = private.descriptor >= 0
-            status = os.fstat(private.descriptor) if opened else self._stat(self._path(private))
-        self._nodes.pop(node.id, None)
-        if private.descriptor >= 0:
-            os.close(private.descriptor)
-            private.descriptor = -1
-        private.streams = None
+        try:
+            if node.links and self._store(node, private):
+                node.state = None
+                opened = private.descriptor >= 0
+                status = os.fstat(private.descriptor) if opened else self._stat(self._path(private))
+        finally:
+            self._nodes.pop(node.id, None)
+            if private.descriptor >= 0:
+                os.close(private.descriptor)
+                private.descriptor = -1
+            private.streams = None
         if not node.links:
             return
         if private.memory is not None:
@@ -494,7 +506,12 @@ class HostFileSystem(HostKept):
             os.utime(target, ns=times)
         except FileNotFoundError:
             return False
+        except HostRefused as error:
+            log.debug("%s", error)  # others' file: its times are as the host has them
+            return False
         except OSError as error:
+            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                return False
             raise host_error(error, "store attributes of", self._path(private)) from error
         if is_listed:
             self._restamp(private)

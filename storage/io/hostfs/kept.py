@@ -30,8 +30,13 @@ class HostKept(HostData):
 
     def _put(self, private: HostNode, target: bytes | int, name: bytes, value: bytes) -> None:
         """An extended attribute; in memory where the host keeps none."""
-        if private.memory is None and xattrs.put(target, name, value):
-            return
+        try:
+            if private.memory is None and xattrs.put(target, name, value):
+                return
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise host_error(error, "keep attributes of", self._path(private)) from error
         if private.memory is None:
             private.memory = {}
         if value:

@@ -9,6 +9,7 @@ last drop.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -18,7 +19,7 @@ from smbproto.fscc import (
     FILE_ATTRIBUTE_READONLY,
     FILE_ATTRIBUTE_REPARSE_POINT,
 )
-from storage.errors import DiskFailed
+from storage.errors import DiskFailed, HostExhausted, HostRefused, StorageError
 from storage.fs.port import Node, NodeId, Stream
 from storage.io.hostfs import attributes as xattrs
 from storage.io.hostfs.names import DirectoryNames
@@ -164,5 +165,10 @@ def make_node(status: os.stat_result, private: HostNode) -> Node:
     return node
 
 
-def host_error(error: OSError, what: str, path: bytes) -> DiskFailed:
-    return DiskFailed(f"{what} {os.fsdecode(path)!r}: {error.strerror}")
+def host_error(error: OSError, what: str, path: bytes) -> StorageError:
+    kind: type[StorageError] = DiskFailed  # EBADF: to write to what could be opened for reading alone
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EBADF):
+        kind = HostRefused
+    elif error.errno in (errno.EMFILE, errno.ENFILE):
+        kind = HostExhausted
+    return kind(f"{what} {os.fsdecode(path)!r}: {error.strerror}")

@@ -7,12 +7,15 @@ import errno
 import pytest
 import trio
 
+from smbproto.smb2.change_notify import ChangeNotifyRequest
 from smbproto.smb2.header import Command
 from smbproto.smb2.session_setup import SessionSetupRequest
 from smbproto.status import Status
 from smbsrv.io.listener import _accept
 from smbsrv.io.timers import interim_responses
+from smbsrv.job import Job
 from smbsrv.limits import Limits
+from smbsrv.request import Request
 from tests.smbsrv.wire import Site
 
 
@@ -78,3 +81,18 @@ def test_a_stranger_begins_few_session_setups():
     assert len(site.server.sessions) == 3
     honest = site.logged_on()
     assert honest.send(Command.ECHO, b"\4\0\0\0").status == Status.SUCCESS
+
+
+def test_a_watcher_that_waits_holds_no_receive_buffer():
+    """A job that may wait for ever has a copy of its few bytes; else 1,000 watchers hold 256 MiB."""
+    peer = Site().logged_on()
+    opened = peer.create("d", create_options=1)
+    body = ChangeNotifyRequest(file_id=opened, output_buffer_length=4096, completion_filter=1).encode()
+    peer.push(peer.frame(peer.message(Command.CHANGE_NOTIFY, body)))
+    (job,) = peer.driver.waiting
+    frame = job.current.message.obj
+    assert not job.keeps_memory()
+    assert job.current.message.obj is not frame and len(job.current.message.obj) < 200
+    request = Request(peer.site.server, peer.connection, memoryview(b"x"), Command.CREATE, 1, 0, 1)
+    create = Job(peer.connection, [request], None)
+    assert create.keeps_memory(), "its name and contexts are views"

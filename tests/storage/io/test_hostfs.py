@@ -3,6 +3,7 @@ others use too."""
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import StorageError
+from storage.errors import DiskFailed, HostExhausted, HostRefused, StorageError
 from storage.fs.port import ExtendedAttribute, FileSystem
 from storage.io.hostfs.attributes import pack_eas, unpack_eas
 from storage.io.hostfs.filesystem import HostFileSystem
@@ -194,3 +195,69 @@ def test_what_is_known_of_a_file_stays_until_others_change_it(tmp_path: Path) ->
     changed = fs.lookup(fs.root(), "f")
     assert changed is not None and changed.node.state is None
     assert fs.security(changed.node) == b"another descriptor"
+
+
+# a host that refuses
+
+
+def refusing(number: int) -> Callable[..., object]:
+    def refuse(*_: object, **__: object) -> object:
+        raise OSError(number, os.strerror(number))
+    return refuse
+
+
+@pytest.mark.parametrize(("number", "kind"), [
+    (errno.EACCES, HostRefused), (errno.EROFS, HostRefused), (errno.EMFILE, HostExhausted),
+    (errno.EIO, DiskFailed),
+])  # fmt: skip
+def test_what_the_host_refuses_is_a_storage_error_that_says_what_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[StorageError]
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_bytes(b"x")
+    fs = HostFileSystem(tmp_path, InlineRuntime())
+    folder, file = fs.lookup(fs.root(), "folder"), fs.lookup(fs.root(), "file")
+    assert folder is not None and file is not None and file.node.data is not None
+    for call in ("open", "scandir", "mkdir", "unlink", "statvfs"):
+        monkeypatch.setattr(os, call, refusing(number))
+    into = memoryview(bytearray(1))
+    for work in (
+        lambda: fs.entries(folder.node, None, 10), lambda: fs.is_empty(folder.node), fs.usage,
+        lambda: fs.read_now(file.node.data, 0, into), lambda: fs.unlink(fs.root(), "file"),
+        lambda: fs.make(fs.root(), "n", is_directory=True, attributes=0, now=0, security=b""),
+    ):  # fmt: skip
+        with pytest.raises(kind):
+            work()
+
+
+def test_a_file_that_may_not_be_read_is_listed_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its extended attributes cannot be read either: it shows without them."""
+    (tmp_path / "secret").write_bytes(b"abc")
+    monkeypatch.setattr(os, "getxattr", refusing(errno.EACCES))
+    fs = HostFileSystem(tmp_path, InlineRuntime())
+    (entry,) = fs.entries(fs.root(), None, 10)
+    assert entry.name == "secret" and entry.node.data is not None and entry.node.data.size_bytes == 3
+
+
+def test_a_file_whose_attributes_cannot_be_stored_is_closed_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(b"abc")
+    fs = HostFileSystem(tmp_path, InlineRuntime())
+    entry = fs.lookup(fs.root(), "file")
+    assert entry is not None and entry.node.data is not None
+    before = set(os.listdir("/proc/self/fd"))
+    for number in (errno.EACCES, errno.EIO):
+        fs.hold(entry.node)
+        assert fs.read_now(entry.node.data, 0, memoryview(bytearray(3)))
+        fs.changed(entry.node)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "setxattr", refusing(number))
+            if number == errno.EIO:
+                with pytest.raises(DiskFailed):
+                    fs.drop(entry.node)
+            else:
+                fs.drop(entry.node)
+        assert set(os.listdir("/proc/self/fd")) == before
