@@ -107,8 +107,19 @@ class Actor:
             for _ in range(self.rng.randint(1, 9)):
                 await trio.sleep(self.rng.expovariate(1 / 0.01))
                 work = self.rng.choices(
-                    (self.read, self.overwrite, self.extend, self.truncate, self.patch, self.flush, self.lock,
-                     self.unlock, self.hide, self.size_of, self.zero),
+                    (
+                        self.read,
+                        self.overwrite,
+                        self.extend,
+                        self.truncate,
+                        self.patch,
+                        self.flush,
+                        self.lock,
+                        self.unlock,
+                        self.hide,
+                        self.size_of,
+                        self.zero,
+                    ),
                     (24, 24, 12, 5, 8, 8, 7, 5, 3, 4, 4),
                 )[0]
                 self.doing = f"session.{work.__name__} {name.path}"
@@ -199,7 +210,10 @@ class Actor:
 
         async def work() -> None:
             handle = await self.client.create(
-                name.path, file, access=ACCESS, **{**self.wishes(), "disposition": fscc.FILE_CREATE}  # type: ignore[arg-type]
+                name.path,
+                file,
+                access=ACCESS,
+                **{**self.wishes(), "disposition": fscc.FILE_CREATE},  # type: ignore[arg-type]
             )
             assert isinstance(handle, Handle)
             made.append(handle)
@@ -220,7 +234,9 @@ class Actor:
                 return  # an audit has looked meanwhile
             op = open_questions[0]
             file = next(value for entry, value in name.holds.entries if entry is op)
-            before = [value for entry, value in name.holds.entries if entry is not op and entry.is_certain][-1]
+            before = [value for entry, value in name.holds.entries if entry is not op and entry.is_certain][
+                -1
+            ]
             if found is None:
                 assert file is None or before is None, f"{name} is gone; {name.holds}"
                 happened = file is None
@@ -248,7 +264,9 @@ class Actor:
 
     async def ask_size(self, handle: Handle) -> int:
         request = QueryInfoRequest(
-            info_type=SMB2_0_INFO_FILE, file_info_class=fscc.FILE_STANDARD_INFORMATION, output_buffer_length=24,
+            info_type=SMB2_0_INFO_FILE,
+            file_info_class=fscc.FILE_STANDARD_INFORMATION,
+            output_buffer_length=24,
             file_id=handle.file_id,
         )
         since = self.sim.clock.tick()
@@ -275,7 +293,10 @@ class Actor:
         await self.client.write_back(handle.stream)
         blocked = self.blocked(handle, offset, length, writing=False)
         status, message, _ = await self.client.call(
-            Command.READ, request, generation=handle.generation, payload=length,
+            Command.READ,
+            request,
+            generation=handle.generation,
+            payload=length,
             also=(Status.END_OF_FILE, Status.FILE_LOCK_CONFLICT),
         )
         self.check_locks(handle, offset, length, status, blocked, writing=False)
@@ -293,7 +314,10 @@ class Actor:
         request = WriteRequest(offset=offset, data=data, file_id=handle.file_id)
         blocked = self.blocked(handle, offset, len(data), writing=True)
         status, message, _ = await self.client.call(
-            Command.WRITE, request, generation=handle.generation, payload=len(data),
+            Command.WRITE,
+            request,
+            generation=handle.generation,
+            payload=len(data),
             also=(Status.FILE_LOCK_CONFLICT,),
         )
         self.check_locks(handle, offset, len(data), status, blocked, writing=True)
@@ -302,7 +326,8 @@ class Actor:
     def blocked(self, handle: Handle, offset: int, length: int, *, writing: bool) -> list[Lock]:
         """Locks of other opens that stand in the way."""
         return [
-            lock for lock in handle.stream.locks
+            lock
+            for lock in handle.stream.locks
             if lock.holder is not handle and lock.conflicts(offset, offset + length, handle, writing)
         ]
 
@@ -345,9 +370,15 @@ class Actor:
             data = self.content(count * SECTOR)
             op = self.begin(f"write {first}+{count} of {handle.path}")
             handle.stream.write(op, first, data)
-            if handle.may_cache_writes and handle.generation == self.client.generation and self.rng.random() < 0.6:
+            if (
+                handle.may_cache_writes
+                and handle.generation == self.client.generation
+                and self.rng.random() < 0.6
+            ):
                 op.answered(self.sim.clock.tick())
-                self.client.dirty.setdefault(handle.stream, []).append(Dirty(handle, first * SECTOR, data, op))
+                self.client.dirty.setdefault(handle.stream, []).append(
+                    Dirty(handle, first * SECTOR, data, op)
+                )
                 return
             await self.change(op, lambda: self.put(handle, first * SECTOR, data), durable=handle.is_through)
         finally:
@@ -479,7 +510,10 @@ class Actor:
             op = self.begin(f"hide {handle.path}")
             handle.file.hidden.put(op, hidden)
             info = FileBasicInformation(
-                creation_time=0, last_access_time=0, last_write_time=0, change_time=0,
+                creation_time=0,
+                last_access_time=0,
+                last_write_time=0,
+                change_time=0,
                 file_attributes=fscc.FILE_ATTRIBUTE_HIDDEN if hidden else fscc.FILE_ATTRIBUTE_NORMAL,
             ).encode()
 
@@ -513,7 +547,9 @@ class Actor:
         status = Status.CANCELLED
         with trio.move_on_after(self.rng.uniform(0.05, 3.0) if waits else 60.0):
             status, _, _ = await self.client.call(
-                Command.LOCK, request, generation=handle.generation,
+                Command.LOCK,
+                request,
+                generation=handle.generation,
                 also=(Status.LOCK_NOT_GRANTED, Status.CANCELLED),
             )
         if status == Status.CANCELLED:
@@ -546,7 +582,8 @@ class Actor:
         if lock in handle.stream.locks:
             handle.stream.locks.remove(lock)
         request = LockRequest(
-            locks=(LockElement(lock.start, lock.end - lock.start, SMB2_LOCKFLAG_UNLOCK),), file_id=handle.file_id
+            locks=(LockElement(lock.start, lock.end - lock.start, SMB2_LOCKFLAG_UNLOCK),),
+            file_id=handle.file_id,
         )
         await self.client.call(Command.LOCK, request, generation=handle.generation)
 
@@ -709,7 +746,9 @@ class Actor:
             return
         data = b""
         while len(data) < length:
-            data += await self.get(source, start + len(data), min(IO_SECTORS_MAX * SECTOR, length - len(data)))
+            data += await self.get(
+                source, start + len(data), min(IO_SECTORS_MAX * SECTOR, length - len(data))
+            )
         end = at + length
         tail = b""
         if end < to_size and end % SECTOR:
@@ -722,8 +761,12 @@ class Actor:
             target.stream.size.put(op, end)
 
         async def work() -> None:
-            key = ResumeKey.decode_untrusted(await self.ioctl(source, fscc.FSCTL_SRV_REQUEST_RESUME_KEY, b"", 32))
-            wanted = CopyChunkInput(source_key=key.resume_key, chunks=(CopyChunk(start, at, length),)).encode()
+            key = ResumeKey.decode_untrusted(
+                await self.ioctl(source, fscc.FSCTL_SRV_REQUEST_RESUME_KEY, b"", 32)
+            )
+            wanted = CopyChunkInput(
+                source_key=key.resume_key, chunks=(CopyChunk(start, at, length),)
+            ).encode()
             answer = CopyChunkResponse.decode_untrusted(
                 await self.ioctl(target, fscc.FSCTL_SRV_COPYCHUNK, wanted, 12)
             )

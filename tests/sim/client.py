@@ -169,7 +169,9 @@ class SimClient:
         self.number = number
         self.rng = rng
         self.guid = rng.randbytes(16)
-        dialects = (0x0300, 0x0302, 0x0311) if sim.plan.encrypt else (0x0202, 0x0210, 0x0300, 0x0302, 0x0311, 0x0311)
+        dialects = (
+            (0x0300, 0x0302, 0x0311) if sim.plan.encrypt else (0x0202, 0x0210, 0x0300, 0x0302, 0x0311, 0x0311)
+        )
         self.dialect = rng.choice(dialects)
         self.generation = 0
         self.connection: SimConnection
@@ -261,7 +263,13 @@ class SimClient:
     # -- requests ------------------------------------------------------------------------------------------
 
     async def call(
-        self, command: Command, request: Message, *, generation: int, also: tuple[Status, ...] = (), payload: int = 0
+        self,
+        command: Command,
+        request: Message,
+        *,
+        generation: int,
+        also: tuple[Status, ...] = (),
+        payload: int = 0,
     ) -> tuple[Status, memoryview, int]:
         """Status, message and the order in which it arrived. Raises: Lost, StatusError."""
         if generation != self.generation or not self._up.is_set():
@@ -321,11 +329,14 @@ class SimClient:
         if durable and guid:
             wanted.append(
                 CreateContext(
-                    ctx.SMB2_CREATE_DURABLE_HANDLE_REQUEST_V2, ctx.DurableHandleRequestV2(create_guid=guid).encode()
+                    ctx.SMB2_CREATE_DURABLE_HANDLE_REQUEST_V2,
+                    ctx.DurableHandleRequestV2(create_guid=guid).encode(),
                 )
             )
         elif durable:
-            wanted.append(CreateContext(ctx.SMB2_CREATE_DURABLE_HANDLE_REQUEST, ctx.DurableHandleRequest().encode()))
+            wanted.append(
+                CreateContext(ctx.SMB2_CREATE_DURABLE_HANDLE_REQUEST, ctx.DurableHandleRequest().encode())
+            )
         request = CreateRequest(
             requested_oplock_level=oplock,
             desired_access=access,
@@ -337,7 +348,9 @@ class SimClient:
         )
         file.opens += 1
         try:
-            status, message, order = await self.call(Command.CREATE, request, generation=generation, also=also)
+            status, message, order = await self.call(
+                Command.CREATE, request, generation=generation, also=also
+            )
         except BaseException:
             self._lease_left(lease)
             raise
@@ -351,10 +364,20 @@ class SimClient:
             file.node_id = node_id
         assert node_id == file.node_id, f"{path} is node {node_id}, not {file.node_id}"
         handle = Handle(
-            self, generation, file, file.streams[stream] if file.streams else ModelStream(file.name_ops[0]), path,
-            response.file_id, access, response.end_of_file,
-            is_through=bool(options & fscc.FILE_WRITE_THROUGH), lease=lease, create_guid=guid, life=self.node,
-            stream_name=stream, opens_then=file.opens,
+            self,
+            generation,
+            file,
+            file.streams[stream] if file.streams else ModelStream(file.name_ops[0]),
+            path,
+            response.file_id,
+            access,
+            response.end_of_file,
+            is_through=bool(options & fscc.FILE_WRITE_THROUGH),
+            lease=lease,
+            create_guid=guid,
+            life=self.node,
+            stream_name=stream,
+            opens_then=file.opens,
         )
         if ctx.SMB2_CREATE_DURABLE_HANDLE_REQUEST_V2 in found:
             handle.durable = 2
@@ -448,7 +471,9 @@ class SimClient:
             self.forget(handle)
             return False
         if handle.durable == 2:
-            data = ctx.DurableHandleReconnectV2(file_id=handle.file_id, create_guid=handle.create_guid).encode()
+            data = ctx.DurableHandleReconnectV2(
+                file_id=handle.file_id, create_guid=handle.create_guid
+            ).encode()
             wanted = [CreateContext(ctx.SMB2_CREATE_DURABLE_HANDLE_RECONNECT_V2, data)]
         else:
             data = ctx.DurableHandleReconnect(file_id=handle.file_id).encode()
@@ -468,7 +493,9 @@ class SimClient:
         )
         untouched = handle.was_kept and handle.opens_then == handle.file.opens and handle.life is self.node
         status, message, order = await self.call(
-            Command.CREATE, request, generation=generation,
+            Command.CREATE,
+            request,
+            generation=generation,
             also=(Status.OBJECT_NAME_NOT_FOUND, Status.FILE_NOT_AVAILABLE),
         )
         if status != Status.SUCCESS:
@@ -502,7 +529,10 @@ class SimClient:
             request = WriteRequest(offset=dirty.offset, data=dirty.data, file_id=dirty.handle.file_id)
             try:
                 status, _, _ = await self.call(
-                    Command.WRITE, request, generation=dirty.handle.generation, payload=len(dirty.data),
+                    Command.WRITE,
+                    request,
+                    generation=dirty.handle.generation,
+                    payload=len(dirty.data),
                     also=(Status.FILE_LOCK_CONFLICT,),
                 )
             except Lost:
@@ -564,30 +594,34 @@ class SimClient:
         if generation != self.generation or not self._up.is_set():
             return
         try:
-            lingering = await self._give_up(lease, notice.new_lease_state) if lease is not None else False
-            self.sim.count("lease breaks acknowledged")
-            if self.rng.random() < SILENCE and not lingering:
-                self.sim.count("breaks left unanswered")
-                return
+            is_silent = self.rng.random() < SILENCE
             keep = notice.new_lease_state if self.rng.random() < 0.8 else notice.new_lease_state & 1
             if lease is not None:
+                keep = 0 if is_silent else keep
                 lease.state &= keep
                 lease.breaks.append((self.connection.arrivals, keep))
+                if await self._give_up(lease):
+                    is_silent = False
+            if is_silent:
+                self.sim.count("breaks left unanswered")
+                return
+            self.sim.count("lease breaks acknowledged")
             await self.call(
-                Command.OPLOCK_BREAK, LeaseBreakAcknowledgment(lease_key=notice.lease_key, lease_state=keep),
+                Command.OPLOCK_BREAK,
+                LeaseBreakAcknowledgment(lease_key=notice.lease_key, lease_state=keep),
                 generation=generation,
                 also=(Status.OBJECT_NAME_NOT_FOUND, Status.UNSUCCESSFUL, Status.REQUEST_NOT_ACCEPTED),
             )
         except Lost:
             pass
 
-    async def _give_up(self, lease: SimLease, new: int) -> bool:
+    async def _give_up(self, lease: SimLease) -> bool:
         """Write back and close what the new state does not cover; whether opens lingered."""
         await self.write_back(lease.stream)
         if not lease.state & SMB2_LEASE_WRITE_CACHING:
             lease.stream.caching.pop(lease, None)
         lingering = False
-        if not new & SMB2_LEASE_HANDLE_CACHING:
+        if not lease.state & SMB2_LEASE_HANDLE_CACHING:
             for handle in [one for one in self.handles if one.lease is lease]:
                 handle.broken.set()
                 if handle.is_lingering:
@@ -619,9 +653,13 @@ class SimClient:
         request = OplockBreakAcknowledgment(oplock_level=notice.oplock_level, file_id=notice.file_id)
         try:
             await self.call(
-                Command.OPLOCK_BREAK, request, generation=generation,
+                Command.OPLOCK_BREAK,
+                request,
+                generation=generation,
                 also=(
-                    Status.FILE_CLOSED, Status.INVALID_OPLOCK_PROTOCOL, Status.INVALID_DEVICE_STATE,
+                    Status.FILE_CLOSED,
+                    Status.INVALID_OPLOCK_PROTOCOL,
+                    Status.INVALID_DEVICE_STATE,
                     Status.INVALID_PARAMETER,
                 ),
             )

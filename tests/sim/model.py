@@ -218,8 +218,8 @@ class ModelStream:
             allowed = [ZEROS] if register is None else register.seen(since, now)
             if not any(value.startswith(found) for value in allowed):
                 raise AssertionError(
-                    f"{what}: sector {(offset + at) // SECTOR} reads {found[:24]!r}..., allowed are "
-                    f"{[value[:24] for value in allowed]}; history {register}, read {since}..{now}"
+                    f"{what}: sector {(offset + at) // SECTOR} reads {_differs(found, allowed)}; "
+                    f"history {register}, read {since}..{now}"
                 )
 
     def check_after_cut(self, data: bytes, what: str) -> None:
@@ -232,16 +232,28 @@ class ModelStream:
             allowed = [ZEROS] if register is None else register.after_cut()
             if not any(value.startswith(found) for value in allowed):
                 raise AssertionError(
-                    f"{what}: sector {at // SECTOR} after a power cut is {found[:24]!r}..., allowed are "
-                    f"{[value[:24] for value in allowed]}; history {register}; sizes {self.size}"
+                    f"{what}: sector {at // SECTOR} after a power cut is {_differs(found, allowed)}; "
+                    f"history {register}; sizes {self.size}"
                 )
 
     def settle(self, op: Op, data: bytes) -> None:
         self.origin = op
         self.size = Register(op, len(data))
         self.sectors = {
-            at // SECTOR: Register(op, data[at : at + SECTOR].ljust(SECTOR, b"\0")) for at in range(0, len(data), SECTOR)
+            at // SECTOR: Register(op, data[at : at + SECTOR].ljust(SECTOR, b"\0"))
+            for at in range(0, len(data), SECTOR)
         }
+
+
+def _differs(found: bytes, allowed: list[bytes]) -> str:
+    """What was found, and from which byte on each allowed content is another."""
+    parts = []
+    for value in allowed:
+        at = next((i for i in range(len(found)) if found[i] != value[i]), -1)
+        parts.append(
+            f"{value[max(0, at - 4) : at + 12]!r} at {at}, where it has {found[max(0, at - 4) : at + 12]!r}"
+        )
+    return f"{len(found)} bytes {found[:24]!r}...; allowed were: " + "; ".join(parts)
 
 
 class ModelFile:
@@ -252,7 +264,9 @@ class ModelFile:
         self.is_directory = is_directory
         self.node_id: int | None = None
         self.gate = Gate()
-        self.streams: dict[str, ModelStream] = {} if is_directory else {"": ModelStream(op), SIDE: ModelStream(op)}
+        self.streams: dict[str, ModelStream] = (
+            {} if is_directory else {"": ModelStream(op), SIDE: ModelStream(op)}
+        )
         self.hidden: Register[bool] = Register(op, False)
         self.name_ops: list[Op] = [op]
         """What gave it its names, and took them."""

@@ -1,9 +1,9 @@
 """A whole node in a simulation: disks, pool, volume, object store, server, timers, all on one runtime.
 
-    SimNode.run:  disks -> Pool.open -> check of the catalog -> CatalogFileSystem -> ObjectStoreVolume -> Server
-    connect:      a `Wire` whose far end the server serves
-    stop:         everything in order, as at a shutdown
-    power_off:    everything at once; what the disks hold then is for `FaultyDisk.power_cut`
+SimNode.run:  disks -> Pool.open -> check of the catalog -> CatalogFileSystem -> ObjectStoreVolume -> Server
+connect:      a `Wire` whose far end the server serves
+stop:         everything in order, as at a shutdown
+power_off:    everything at once; what the disks hold then is for `FaultyDisk.power_cut`
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ METADATA_BYTES: Final = 8 << 20
 DATA_BYTES: Final = 16 << 20
 _SID = "S-1-5-21-1-2-3-1001"
 _TOKEN = Token(
-    _SID, frozenset({_SID, "S-1-1-0", "S-1-5-11", "S-1-5-32-544", "S-1-5-32-545"}), _SID, "S-1-5-21-1-2-3-513",
+    _SID,
+    frozenset({_SID, "S-1-1-0", "S-1-5-11", "S-1-5-32-544", "S-1-5-32-545"}),
+    _SID,
+    "S-1-5-21-1-2-3-513",
     name=USER,
 )
 

@@ -27,7 +27,9 @@ def run_seeded(seed: int, main: Callable[[], Awaitable[T]]) -> T:
     """Run `main` to its end, its scheduling drawn from `seed`. Skips the test where Trio cannot do that."""
     missing = [name for name in _NAMES if not hasattr(_run, name)]
     if missing:
-        pytest.skip(f"Trio {trio.__version__} has no {', '.join(missing)} in trio._core._run: a run cannot be repeated")
+        pytest.skip(
+            f"Trio {trio.__version__} has no {', '.join(missing)} in trio._core._run: a run cannot be repeated"
+        )
     was = _run._ALLOW_DETERMINISTIC_SCHEDULING
     _run._ALLOW_DETERMINISTIC_SCHEDULING = True
     _run._r.seed(seed)

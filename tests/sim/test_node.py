@@ -48,7 +48,10 @@ def test_the_trace_is_the_same_in_every_process():
         subprocess.run(
             [sys.executable, "-c", program],
             env={**os.environ, "PYTHONHASHSEED": hash_seed},
-            capture_output=True, text=True, check=True, timeout=120,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
         ).stdout
         for hash_seed in ("1", "2")
     }
