@@ -36,10 +36,10 @@ async def set_(call: Call) -> Outcome:
     call.need_access(FILE_WRITE_DATA | FILE_WRITE_ATTRIBUTES)
     session = call.request.session
     assert session is not None and session.token is not None
-    if RESTORE not in session.token.privileges:
-        raise StatusError(Status.ACCESS_DENIED, f"needs {RESTORE}")
     if len(call.input) != OBJECT_ID_BYTES:
         raise StatusError(Status.INVALID_PARAMETER, f"an object id of {len(call.input)} bytes")
+    if RESTORE not in session.token.privileges:
+        raise StatusError(Status.ACCESS_DENIED, f"needs {RESTORE}")
     call.file.set_object_id(call.input)
     return Outcome()
 

@@ -24,7 +24,7 @@ from storage.objectstore.caching import Holder
 from storage.objectstore.disconnected import Happening, Keeping, State, may_keep
 from storage.objectstore.errors import status_error
 from storage.objectstore.locks import LockTable
-from storage.objectstore.metadata import STICKY_CHANGED, STICKY_WRITTEN
+from storage.objectstore.metadata import STICKY_ACCESSED, STICKY_CHANGED, STICKY_WRITTEN
 from storage.objectstore.notify import WAITERS_MAX, Watch
 from storage.objectstore.shortnames import short_name
 from storage.objectstore.state import READS, WRITES, Link, NodeState, StreamState
@@ -248,8 +248,11 @@ class OpenFile:
     def _touch(self, is_written: bool) -> None:
         node = self.node
         now = self.volume.runtime.filetime()
-        if is_written and not self.sticky & STICKY_WRITTEN:
-            node.written = now
+        if is_written:  # [MS-FSA] 2.1.4.17 Algorithm for Noting That a File Has Been Modified
+            if not self.sticky & STICKY_WRITTEN:
+                node.written = now
+            if not self.sticky & STICKY_ACCESSED:
+                node.accessed = now
         if not self.sticky & STICKY_CHANGED:
             node.changed_time = now
         node.attributes = node.attributes & ~fscc.FILE_ATTRIBUTE_NORMAL | fscc.FILE_ATTRIBUTE_ARCHIVE

@@ -172,8 +172,8 @@ class ObjectStoreVolume:
             if file.delete_on_close:
                 self._mark_deleted(file)
             if state is not node_state.main and not state.opens:
-                node_state.named.pop(file.stream, None)  # type: ignore[arg-type]  # a named stream is not None
-                if state.delete_pending:
+                node_state.named.pop(file.stream, None)  # type: ignore[arg-type]  # a named stream is not
+                None if state.delete_pending:
                     self._remove_stream(file)
             if link.delete_pending and not link.is_gone and (file.posix_delete or not link.opens):
                 self._delete_link(file, link)
@@ -245,7 +245,7 @@ class ObjectStoreVolume:
 
     def content_changed(self, directory: Node, file: OpenFile | None) -> None:
         """A name came, went or changed in a directory: its times, and others' caching of it."""
-        directory.written = directory.changed_time = self.runtime.filetime()
+        directory.written = directory.changed_time = directory.accessed = self.runtime.filetime()
         self.fs.changed(directory)
         if directory.state is not None:
             self._break_directory(directory, file)
