@@ -139,7 +139,10 @@ class Data(Streams):
                 for where, buffers, fresh in plan.writes
             )
         except PoolFull as error:
-            raise VolumeFull(f"the pool has no room for {end - offset} bytes at {offset}: {error}") from error
+            if not self._allocator.pending:  # else `write` waits for what is being freed
+                raise VolumeFull(
+                    f"the pool has no room for {end - offset} bytes at {offset}: {error}"
+                ) from error
         finally:
             if not done:
                 self._abandon(plan)
@@ -161,15 +164,15 @@ class Data(Streams):
         """A write by whoever has taken the stream."""
         end = offset + len(data)
         try:
-            plan = self._plan(stream, offset, data)
+            await self._carry_out(stream, state, self._plan(stream, offset, data), end)
         except VolumeFull:
             if not self._allocator.pending:
                 raise
-            await self._wait_for_clusters()
-            if state.gone():
-                return
-            plan = self._plan(stream, offset, data)
-        await self._carry_out(stream, state, plan, end)
+        else:
+            return
+        await self._wait_for_clusters()
+        if not state.gone():
+            await self._carry_out(stream, state, self._plan(stream, offset, data), end)
 
     async def _carry_out(self, stream: Stream, state: StreamState, plan: Plan, end: int) -> None:
         """Perform a plan by whoever has taken the stream. Its new clusters are hidden from commits until it

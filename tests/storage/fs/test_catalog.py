@@ -285,6 +285,23 @@ def test_a_full_pool_is_a_full_volume_and_trim_lets_it_go_on():
     volume(body)
 
 
+def test_a_full_pool_takes_a_write_at_once_after_a_delete():
+    """What is being freed is waited for, not refused: `rm old; cp new` works on a full thin pool too."""
+
+    async def body(fs, metadata, data, runtime):
+        fs.trim_bytes_min = CLUSTER
+        data.available_bytes = 40 * CLUSTER
+        put(fs, make(fs, "a"), 0, b"a" * (30 * CLUSTER))
+        other = make(fs, "b")
+        fs.unlink(fs.root(), "a")
+        new = b"b" * (25 * CLUSTER)
+        assert not fs.write_now(other.data, 0, memoryview(new)), "it has to wait"
+        await fs.write(other.data, 0, memoryview(new))
+        assert get(fs, other, 0, len(new)) == new
+
+    volume(body)
+
+
 def test_a_full_catalog_refuses_new_files_and_lets_them_be_deleted():
     """The metadata space has an end; what was accepted is committed, and deleting always works."""
 
