@@ -77,8 +77,8 @@ def parse_stream(suffix: str) -> tuple[str, int]:
 
 @lru_cache(maxsize=8192)
 def parse_path(path: str) -> ParsedPath:
-    """Split and check a path relative to the volume's root. Raises OBJECT_NAME_INVALID; OBJECT_PATH_NOT_FOUND for an empty
-    name on the way, which no directory has ([MS-FSA] 2.1.5.1)."""
+    """Split and check a path relative to the volume's root. Raises OBJECT_NAME_INVALID;
+    OBJECT_PATH_NOT_FOUND for an empty name on the way, which no directory has ([MS-FSA] 2.1.5.1)."""
     if not path:
         return ParsedPath((), "", UNSPECIFIED, False)
     is_directory_wanted = path.endswith("\\")

@@ -172,8 +172,9 @@ class ObjectStoreVolume:
             if file.delete_on_close:
                 self._mark_deleted(file)
             if state is not node_state.main and not state.opens:
-                node_state.named.pop(file.stream, None)  # type: ignore[arg-type]  # a named stream is not
-                None if state.delete_pending:
+                # A named stream is not None.
+                node_state.named.pop(file.stream, None)  # type: ignore[arg-type]
+                if state.delete_pending:
                     self._remove_stream(file)
             if link.delete_pending and not link.is_gone and (file.posix_delete or not link.opens):
                 self._delete_link(file, link)
