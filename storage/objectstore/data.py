@@ -122,13 +122,20 @@ async def move(fs: FileSystem, source: Stream, target: Stream) -> None:
     """The bytes of `source` take the place of those of `target`."""
     await fs.set_size(target, 0)
     await fs.set_size(target, source.size_bytes)
-    buffer = memoryview(bytearray(min(COPY_PIECE_BYTES, source.size_bytes)))
-    for start in range(0, source.size_bytes, COPY_PIECE_BYTES):
-        piece = buffer[: min(COPY_PIECE_BYTES, source.size_bytes - start)]
-        if not fs.read_now(source, FileOffset(start), piece):
-            await fs.read(source, FileOffset(start), piece)
-        if not fs.write_now(target, FileOffset(start), piece):
-            await fs.write(target, FileOffset(start), piece)
+    await _copy(fs, source, 0, target, 0, source.size_bytes)
+
+
+async def _copy(
+    fs: FileSystem, source: Stream, source_offset: int, target: Stream, offset: int, length: int
+) -> None:
+    """Through memory; the ranges do not overlap."""
+    buffer = memoryview(bytearray(min(COPY_PIECE_BYTES, length)))
+    for start in range(0, length, COPY_PIECE_BYTES):
+        piece = buffer[: min(COPY_PIECE_BYTES, length - start)]
+        if not fs.read_now(source, FileOffset(source_offset + start), piece):
+            await fs.read(source, FileOffset(source_offset + start), piece)
+        if not fs.write_now(target, FileOffset(offset + start), piece):
+            await fs.write(target, FileOffset(offset + start), piece)
 
 
 def _same_store(file: OpenFile, source: File) -> OpenFile | None:
@@ -179,7 +186,10 @@ async def copy_from(file: OpenFile, source: File, source_offset: int, offset: in
 async def duplicate_extents(
     file: OpenFile, source: File, source_offset: int, offset: int, length: int
 ) -> None:
-    """Both ranges on cluster boundaries; only the end of the source file may be ragged."""
+    """Both ranges on cluster boundaries; only the end of the source file may be ragged.
+
+    As Windows: byte-range locks are not looked at, and what lies past the end of the target is left out.
+    """
     stream = stream_for(file, dtyp.FILE_WRITE_DATA)
     near = _same_store(file, source)
     if near is None:
@@ -199,17 +209,17 @@ async def duplicate_extents(
         raise StatusError(Status.NOT_SUPPORTED, f"{end} is past the end of the source")
     if from_stream is stream and source_offset < offset + length and offset < end:
         raise StatusError(Status.NOT_SUPPORTED, "the ranges overlap")
-    _check_locks(near, source_offset, length, is_write=False)
-    _check_locks(file, offset, length, is_write=True)
-    length = min(length, from_stream.size_bytes - source_offset)
+    length = min(length, from_stream.size_bytes - source_offset, stream.size_bytes - offset)
     if length <= 0:
         return
     file.break_data()
-    before = stream.size_bytes
+    at_end = source_offset + length == from_stream.size_bytes
+    whole = length if at_end else length - length % cluster_bytes
+    fs = file.volume.fs
     try:
-        if not await _clone(file, near, source_offset, offset, length):
-            await copy_from(file, near, source_offset, offset, length)
-            return
+        if not whole or not await _clone(file, near, source_offset, offset, whole):
+            whole = 0
+        await _copy(fs, from_stream, source_offset + whole, stream, offset + whole, length - whole)
     except StorageError as error:
         raise status_error(error) from error
-    file.note_written(stream.size_bytes != before)
+    file.note_written(False)

@@ -421,7 +421,13 @@ def test_extents_are_duplicated_on_cluster_boundaries(world):
     world.write_file("src", pattern)
     source, target = world.open("src"), world.open("dst")
     world.run(target.duplicate_extents(source, 4096, 0, 8192))
-    assert world.read_file("dst") == pattern[4096:]
+    assert world.read_file("dst") == b"", "nothing is put past the end of the target"
+    world.run(target.set_end_of_file(5900))
+    world.run(target.duplicate_extents(source, 4096, 0, 8192))
+    assert world.read_file("dst") == pattern[4096:9996]
+    world.run(target.set_end_of_file(20_000))
+    world.run(target.duplicate_extents(source, 0, 8192, 12_288))
+    assert world.read_file("dst")[8192:] == pattern + bytes(1808)
     for args, status in (((1, 0, 4096), S.INVALID_PARAMETER), ((0, 1, 4096), S.INVALID_PARAMETER),
                          ((0, 0, 100), S.INVALID_PARAMETER), ((8192, 0, 8192), S.NOT_SUPPORTED)):
         assert world.refuses(target.duplicate_extents(source, *args)) is status
