@@ -364,7 +364,8 @@ class ObjectStoreVolume:
             due_s, _, file = self._written[0]
             now = self.runtime.now()
             if due_s > now and not file.is_closed:
-                await self.runtime.sleep(max(due_s - now, WRITE_TIMES_EVERY_S))
+                # Not for long at a time: one that is due earlier may come meanwhile.
+                await self.runtime.sleep(min(max(due_s - now, WRITE_TIMES_EVERY_S), 0.5))
                 continue
             heappop(self._written)
             if not file.is_closed:

@@ -50,6 +50,11 @@ def test_a_write_shows_after_two_seconds_or_at_close(world):
     file.write_now(0, memoryview(b"x"))
     world.advance(10)
     assert file.node.written == first
+    other = world.open("g", disposition=fscc.FILE_CREATE)
+    made = other.node.written
+    other.write_now(0, memoryview(b"x"))
+    world.advance(3)
+    assert other.node.written > made, "it does not wait for the later one"
     world.run(file.flush())
     assert file.node.written > first
     second = file.node.written
