@@ -223,6 +223,20 @@ def test_a_create_again_without_the_flag(client):
     assert client.try_open("f", dh2q(), oplock=BATCH).status == Status.DUPLICATE_OBJECTID
 
 
+def test_requests_that_say_replay(client):
+    """WPTS Replay_NonPersistentHandle_Write_ReplayEligibleCleared, _Read_, _Flush_, _SetInfo_: what is not a
+    CREATE is done anew, and the CREATE's answer is not given again."""
+    replay = SMB2_FLAGS_REPLAY_OPERATION
+    file = client.open("f", dh2q(), oplock=BATCH)
+    for data in (b"original", b"original", b"modified"):
+        body = WriteRequest(file_id=file.id, offset=0, data=data).encode()
+        assert client.ask(Command.WRITE, body, flags=replay).status == Status.SUCCESS
+    assert client.read_bytes(file.id, 8) == b"modified"
+    client.shut(file)
+    again = client.open("f", dh2q(), oplock=BATCH, flags=replay)
+    assert again.id != file.id and again.answer.create_action == fscc.FILE_OPENED
+
+
 # application instances
 
 

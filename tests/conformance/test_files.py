@@ -520,7 +520,16 @@ def test_too_much_for_a_watch(client, other):
     assert changed(client, narrow)[0] == Status.NOTIFY_ENUM_DIR
 
 
+@pytest.mark.parametrize("dialect", [0x0202, 0x0210])
+def test_the_most_that_a_watch_may_ask(world, dialect):
+    """WPTS BVT_SMB2Basic_ChangeNotify_MaxTransactSizeCheck_Smb2002, _Smb21: over MaxTransactSize."""
+    client = world.client(dialect=dialect)
+    most = client.negotiated.max_transact_size
+    watching = client.watch(client.directory("d"), fscc.FILE_NOTIFY_CHANGE_LAST_ACCESS, room=most + 1)
+    assert changed(client, watching)[0] == Status.INVALID_PARAMETER
+
+
 def test_a_watch_on_a_file(client):
-    """WPTS FSA ChangeNotificationTestCase (model): INVALID_PARAMETER."""
+    """WPTS BVT_SMB2Basic_ChangeNotify_NonDirectoryFile: INVALID_PARAMETER."""
     file = client.open("f")
     assert changed(client, client.watch(file, 1))[0] == Status.INVALID_PARAMETER

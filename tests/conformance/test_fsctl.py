@@ -138,11 +138,13 @@ def test_reparse_points_that_are_refused(client):
 
 
 def test_trim(client):
-    """WPTS BVT_FileLevelTrim."""
+    """WPTS BVT_FileLevelTrim, FileLevelTrim_Negative_NonZeroKeyInRequest."""
     file = client.open("f")
     client.write(file.id, bytes(CLUSTER))
     body = struct.pack("<IIQQ", 0, 1, 0, CLUSTER)
     assert client.ioctl(fscc.FSCTL_FILE_LEVEL_TRIM, body, file)[0] == Status.SUCCESS
+    keyed = struct.pack("<IIQQ", 5, 1, 0, CLUSTER)
+    assert client.ioctl(fscc.FSCTL_FILE_LEVEL_TRIM, keyed, file)[0] == Status.INVALID_PARAMETER
 
 
 def test_snapshots(client):
@@ -150,6 +152,9 @@ def test_snapshots(client):
     file = client.open("f")
     status, data = client.ioctl(fscc.FSCTL_SRV_ENUMERATE_SNAPSHOTS, b"", file, room=64)
     assert status == Status.SUCCESS and struct.unpack_from("<II", data) == (0, 0)
+    status, data = client.ioctl(fscc.FSCTL_SRV_ENUMERATE_SNAPSHOTS, b"", file)
+    size = struct.unpack_from("<I", data, 8)[0]
+    assert status == Status.SUCCESS and data[12 : 12 + size].decode("utf-16-le").split("\0") == ["", ""]
     short = client.ioctl(fscc.FSCTL_SRV_ENUMERATE_SNAPSHOTS, b"", file, room=15)[0]
     assert short == Status.INVALID_PARAMETER
 

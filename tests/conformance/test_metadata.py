@@ -1,5 +1,5 @@
-"""QUERY_INFO, SET_INFO, QUERY_DIRECTORY. WPTS SMB2Basic (QueryAndSetFileInfo, QueryDir, QueryInfo); FSA
-FileInformation, FileSystemInformation, QueryDirectory, CommonAlgorithm, and their model cases."""
+"""QUERY_INFO, SET_INFO. WPTS SMB2Basic (QueryAndSetFileInfo, QueryInfo); FSA FileInformation,
+FileSystemInformation, CommonAlgorithm, and their model cases."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 
 from smbproto import dtyp, fscc
 from smbproto.fscc.ea import FullEa, encode_full_eas
-from smbproto.smb2.query_directory import SMB2_RESTART_SCANS, SMB2_RETURN_SINGLE_ENTRY
 from smbproto.smb2.query_info import SMB2_0_INFO_FILESYSTEM as FILESYSTEM
 from smbproto.status import Status
 from tests.conformance.harness import Client, Opened, basic, rename
@@ -345,85 +344,3 @@ def test_what_the_volume_tells(client, info_class, size, kind):
     assert short == Status.INFO_LENGTH_MISMATCH
     status, data = client.query(file, info_class, kind=FILESYSTEM)
     assert status == Status.SUCCESS and len(data) >= min(size, 24)
-
-
-# directories
-
-
-def names(client: Client, folder: Opened, pattern: str = "*", flags: int = SMB2_RESTART_SCANS) -> list[str]:
-    status, data = client.list(folder, fscc.FILE_NAMES_INFORMATION, pattern, flags)
-    if status in (Status.NO_MORE_FILES, Status.NO_SUCH_FILE):
-        return []
-    assert status == Status.SUCCESS, status.name
-    found, at = [], 0
-    while True:
-        following, _, length = struct.unpack_from("<III", data, at)
-        found.append(data[at + 12 : at + 12 + length].decode("utf-16-le"))
-        if not following:
-            return found
-        at += following
-
-
-@pytest.fixture
-def folder(client) -> Opened:
-    made = client.directory("d")
-    for name in ("f.txt", "ff.txt", "f.tx", "noext", "a.b.c"):
-        client.put(f"d\\{name}")
-    return made
-
-
-def test_a_listing(client):
-    """WPTS CommonAlgorithm_CreateSingleDirectory, _CreateDirectory_SubFile, _SubFiles, _SubFiles_Test."""
-    made = client.directory("d")
-    assert names(client, made) == [".", ".."]
-    client.put(r"d\f")
-    client.shut(client.directory(r"d\sub"))
-    client.put(r"d\sub\f")
-    assert sorted(names(client, made)) == [".", "..", "f", "sub"]
-    assert len(names(client, client.directory(r"d\sub"))) == 3
-
-
-@pytest.mark.parametrize(
-    ("pattern", "found"),
-    [
-        ("f*", {"f.txt", "ff.txt", "f.tx"}),
-        ("f?.txt", {"ff.txt"}),
-        ("*.tx", {"f.tx"}),
-        ("f<.txt", {"f.txt", "ff.txt"}),
-        ("<.c", {"a.b.c"}),
-        ("f.tx>", {"f.txt", "f.tx"}),
-        ("f>>.txt", {"f.txt", "ff.txt"}),
-        ('noext"', {"noext"}),
-        ("F.TXT", {"f.txt"}),
-        ("none", set()),
-    ],
-)
-def test_patterns(client, folder, pattern, found):
-    """WPTS BVT_QueryDirectoryBySearchPattern_*: asterisk, question mark, DOS_STAR, DOS_QM, DOS_DOT."""
-    assert set(names(client, folder, pattern)) == found
-
-
-def test_a_listing_in_pieces(client, folder):
-    """WPTS BVT_SMB2Basic_QueryDir_*; FSA QueryDirectoryTestCase (model): one at a time, from the start
-    again, and NO_MORE_FILES at the end."""
-    info = fscc.FILE_NAMES_INFORMATION
-    seen = []
-    while found := names(client, folder, "*", SMB2_RETURN_SINGLE_ENTRY):
-        assert len(found) == 1
-        seen += found
-    assert len(seen) == len(set(seen)) == 7
-    assert client.list(folder, info)[0] == Status.NO_MORE_FILES
-    assert len(names(client, folder, "*", SMB2_RESTART_SCANS)) == 7
-
-
-def test_listings_that_are_refused(client, folder):
-    """WPTS FSA QueryDirectoryTestCase (model)."""
-    info = fscc.FILE_ID_BOTH_DIRECTORY_INFORMATION
-    assert client.list(client.open("f"), info)[0] == Status.INVALID_PARAMETER
-    blind = client.directory("d", access=dtyp.FILE_READ_ATTRIBUTES)
-    assert client.list(blind, info)[0] == Status.ACCESS_DENIED
-    assert client.list(folder, 0x42)[0] == Status.INVALID_INFO_CLASS
-    assert client.list(folder, info, room=10)[0] == Status.INFO_LENGTH_MISMATCH
-    fresh = client.directory("d")
-    assert client.list(fresh, info, "none")[0] == Status.NO_SUCH_FILE
-    assert client.list(fresh, info, "none")[0] == Status.NO_MORE_FILES
