@@ -83,11 +83,18 @@ def _bucket(request: Request, opened: Open, message: LockRequest) -> int | None:
 
 def _unlock(file: File, locks: Sequence[LockElement]) -> None:
     """[MS-SMB2] 3.3.5.14.1 Processing Unlocks: one after another; what was unlocked before a bad one stays
-    unlocked."""
+    unlocked. Who waits is served once, at the end."""
+    ranges: list[RangeLock] = []
+    bad: LockElement | None = None
     for element in locks:
         if element.flags != SMB2_LOCKFLAG_UNLOCK:
-            raise StatusError(Status.INVALID_PARAMETER, f"lock flags {element.flags:#x} among unlocks")
-        file.unlock([RangeLock(element.offset, element.length)])
+            bad = element
+            break
+        ranges.append(RangeLock(element.offset, element.length))
+    if ranges:
+        file.unlock(ranges)
+    if bad is not None:
+        raise StatusError(Status.INVALID_PARAMETER, f"lock flags {bad.flags:#x} among unlocks")
 
 
 async def _lock(file: File, locks: Sequence[LockElement]) -> None:

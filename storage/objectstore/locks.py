@@ -11,11 +11,12 @@ Sources: [MS-FSA] 2.1.4.10 Algorithm for Determining If a Range Access Conflicts
 What it does: decides, and keeps a first-come queue of those who wait. It does not wait itself:
 `on_granted` is called. A zero-length lock conflicts only with a lock of another that it lies strictly
 inside of. Offsets and lengths are bytes; ranges are kept as [offset, end). Owner: the StreamState of that
-stream. No I/O.
+stream. Every decision takes log(locks) steps, as thousands are one client's right. No I/O.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -57,38 +58,87 @@ def _make(owner: object, wanted: RangeLock) -> Lock:
     return Lock(owner, wanted.offset, end, wanted.exclusive)
 
 
-def _overlaps(held: Lock, offset: int, end: int) -> bool:
-    if held.offset == held.end:
-        return offset < held.offset < end
-    if offset == end:
-        return held.offset < offset < held.end
-    return held.offset < end and offset < held.end
+class _Ranges:
+    """A set of ranges that is asked how many of it overlap another, in time log(n): those that begin before
+    its end, less those that end before it begins. `points` are the ranges without length."""
+
+    __slots__ = ("ends", "points", "starts")
+
+    def __init__(self) -> None:
+        self.starts: list[int] = []
+        self.ends: list[int] = []
+        self.points: list[int] = []
+
+    def add(self, lock: Lock) -> None:
+        if lock.offset == lock.end:
+            insort(self.points, lock.offset)
+        else:
+            insort(self.starts, lock.offset)
+            insort(self.ends, lock.end)
+
+    def remove(self, lock: Lock) -> None:
+        if lock.offset == lock.end:
+            del self.points[bisect_left(self.points, lock.offset)]
+        else:
+            del self.starts[bisect_left(self.starts, lock.offset)]
+            del self.ends[bisect_left(self.ends, lock.end)]
+
+    def covering(self, offset: int, end: int) -> int:
+        """How many share a byte with [offset, end), or hold `offset` strictly inside if that is empty."""
+        return bisect_left(self.starts, end) - bisect_right(self.ends, offset)
+
+    def overlapping(self, offset: int, end: int) -> int:
+        """The same, and those without length that lie strictly inside."""
+        points = bisect_left(self.points, end) - bisect_right(self.points, offset) if self.points else 0
+        return self.covering(offset, end) + max(0, points)
 
 
-def _covers(held: Lock, offset: int, end: int) -> bool:
-    """Some byte of [offset, end) is in it; a zero-length lock holds none."""
-    return held.offset < end and offset < held.end and held.offset != held.end
+_NONE: Final = _Ranges()
 
 
 class LockTable:
     """All locks of a stream. An owner is compared by identity."""
 
-    __slots__ = ("held", "waiting")
+    __slots__ = ("_all", "_exclusive", "_exclusive_of", "_named", "held", "waiting")
 
     def __init__(self) -> None:
-        self.held: list[Lock] = []
+        self.held: dict[Lock, None] = {}
+        """In the order they were granted."""
         self.waiting: list[Waiter] = []
+        self._all = _Ranges()
+        self._exclusive = _Ranges()
+        self._exclusive_of: dict[int, _Ranges] = {}
+        """By the owner's identity, and so `_named`."""
+        self._named: dict[tuple[int, int, int], list[Lock]] = {}
 
     def is_idle(self) -> bool:
         return not self.held and not self.waiting
 
+    def _add(self, lock: Lock) -> None:
+        self.held[lock] = None
+        self._named.setdefault((id(lock.owner), lock.offset, lock.end), []).append(lock)
+        self._all.add(lock)
+        if lock.exclusive:
+            self._exclusive.add(lock)
+            self._exclusive_of.setdefault(id(lock.owner), _Ranges()).add(lock)
+
+    def _remove(self, lock: Lock) -> None:
+        del self.held[lock]
+        name = id(lock.owner), lock.offset, lock.end
+        self._named[name].remove(lock)
+        if not self._named[name]:
+            del self._named[name]
+        self._all.remove(lock)
+        if lock.exclusive:
+            self._exclusive.remove(lock)
+            self._exclusive_of[id(lock.owner)].remove(lock)
+
     def _conflict(self, wanted: Lock) -> bool:
-        for held in self.held:
-            if _overlaps(held, wanted.offset, wanted.end) and (
-                wanted.exclusive or (held.exclusive and held.owner is not wanted.owner)
-            ):
-                return True
-        return False
+        offset, end = wanted.offset, wanted.end
+        if wanted.exclusive:
+            return self._all.overlapping(offset, end) > 0
+        own = self._exclusive_of.get(id(wanted.owner), _NONE)
+        return self._exclusive.overlapping(offset, end) > own.overlapping(offset, end)
 
     def lock(self, owner: object, ranges: Sequence[RangeLock]) -> None:
         """Grant all, or none and raise LOCK_NOT_GRANTED. Raises INVALID_LOCK_RANGE."""
@@ -97,9 +147,10 @@ class LockTable:
             raise StatusError(Status.INSUFFICIENT_RESOURCES, f"over {LOCKS_MAX} locks on one stream")
         for count, one in enumerate(wanted):
             if self._conflict(one):
-                del self.held[len(self.held) - count :]
+                for granted in wanted[:count]:
+                    self._remove(granted)
                 raise StatusError(Status.LOCK_NOT_GRANTED, f"[{one.offset}, {one.end}) is locked")
-            self.held.append(one)
+            self._add(one)
 
     def enqueue(self, owner: object, wanted: RangeLock, on_settled: Callable[[], None]) -> Waiter:
         """Wait for a range that `lock` refused."""
@@ -110,7 +161,7 @@ class LockTable:
     def withdraw(self, waiter: Waiter) -> None:
         """Give up waiting; if it was granted meanwhile the lock goes too."""
         if waiter.is_granted and waiter.lock in self.held:
-            self.held.remove(waiter.lock)
+            self._remove(waiter.lock)
             self._serve()
         elif waiter in self.waiting:
             self.waiting.remove(waiter)
@@ -121,12 +172,10 @@ class LockTable:
         try:
             for one in ranges:
                 made = _make(owner, one)
-                for index, held in enumerate(self.held):
-                    if held.owner is owner and held.offset == made.offset and held.end == made.end:
-                        del self.held[index]
-                        break
-                else:
+                found = self._named.get((id(owner), made.offset, made.end))
+                if found is None:
                     raise StatusError(Status.RANGE_NOT_LOCKED, f"[{made.offset}, {made.end}) is not locked")
+                self._remove(found[0])
         finally:
             self._serve()
 
@@ -134,11 +183,16 @@ class LockTable:
         """The owner closes: all of its locks go; its waiters are settled without a grant."""
         gone = [waiter for waiter in self.waiting if waiter.lock.owner is owner]
         self.waiting = [waiter for waiter in self.waiting if waiter.lock.owner is not owner]
-        before = len(self.held)
-        self.held = [held for held in self.held if held.owner is not owner]
+        stay = [lock for lock in self.held if lock.owner is not owner]
+        is_less = len(stay) < len(self.held)
+        if is_less:
+            self.held, self._named, self._exclusive_of = {}, {}, {}
+            self._all, self._exclusive = _Ranges(), _Ranges()
+            for lock in stay:
+                self._add(lock)
         for waiter in gone:
             waiter.on_settled()
-        if len(self.held) != before:
+        if is_less:
             self._serve()
 
     def _serve(self) -> None:
@@ -148,7 +202,7 @@ class LockTable:
             if self._conflict(waiter.lock):
                 still.append(waiter)
             else:
-                self.held.append(waiter.lock)
+                self._add(waiter.lock)
                 waiter.is_granted = True
                 settled.append(waiter)
         self.waiting = still
@@ -157,21 +211,16 @@ class LockTable:
 
     def forbids_read(self, owner: object, offset: int, length: int) -> bool:
         """Another's exclusive lock is in the way."""
+        if not length:
+            return False
+        own = self._exclusive_of.get(id(owner), _NONE)
         end = offset + length
-        return any(
-            held.exclusive and held.owner is not owner and _covers(held, offset, end)
-            for held in self.held
-            if length
-        )
+        return self._exclusive.covering(offset, end) > own.covering(offset, end)
 
     def forbids_write(self, owner: object, offset: int, length: int) -> bool:
         """Another's exclusive lock, or anyone's shared lock, is in the way."""
+        if not length:
+            return False
+        own = self._exclusive_of.get(id(owner), _NONE)
         end = offset + length
-        return any(
-            (held.owner is not owner or not held.exclusive) and _covers(held, offset, end)
-            for held in self.held
-            if length
-        )
-
-    def owns(self, owner: object) -> bool:
-        return any(held.owner is owner for held in self.held)
+        return self._all.covering(offset, end) > own.covering(offset, end)

@@ -1,5 +1,7 @@
 """Byte-range locks against a list looked through by brute force, and the cases that clients notice."""
 
+from time import process_time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -175,3 +177,19 @@ def test_locks_stop_reads_and_writes_of_others():
     assert status_of(two.write_now, 9, buffer) is Status.FILE_LOCK_CONFLICT
     assert two.read_now(50, buffer) == 10 and two.write_now(10, buffer)
     assert status_of(one.write_now, 50, buffer) is Status.FILE_LOCK_CONFLICT
+
+
+def test_many_locks_cost_little_each():
+    """One request of 4,096 elements must not stop the server, whatever is locked already."""
+    began = process_time()
+    table, ana, bob = LockTable(), object(), object()
+    count = 20_000
+    for first in range(0, count, 4000):
+        table.lock(ana, [RangeLock(2 * n, 1, n % 2 == 0) for n in range(first, first + 4000)])
+    waiters = [table.enqueue(bob, RangeLock(2 * n, 1, True), lambda: None) for n in range(2000, 4000)]
+    assert table.forbids_read(bob, 0, 1) and not table.forbids_read(ana, 0, 2 * count)
+    table.unlock(ana, [RangeLock(2 * n, 1, False) for n in range(4000)])
+    assert all(waiter.is_granted for waiter in waiters)
+    table.release(ana)
+    assert len(table.held) == len(waiters)
+    assert process_time() - began < 1
