@@ -1,4 +1,5 @@
-"""A small pool that a client fills to the brim: STATUS_DISK_FULL, nothing lost, and all well once there is room.
+"""A small pool that a client fills to the brim: STATUS_DISK_FULL, nothing lost, and all well once there is
+room.
 
 (smbclient gives up on its other writes when one fails, and calls their answers INVALID_NETWORK_RESPONSE.)
 """
