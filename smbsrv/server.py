@@ -28,7 +28,7 @@ from smbsrv.session import Session
 from smbsrv.share import Share
 from smbsrv.tree import TreeConnect
 from storage.runtime import Runtime
-from storage.volume import File, LeaseBreak, Token
+from storage.volume import File, LeaseBreak, StorageError, Token
 
 __all__ = ["Account", "Authenticator", "NetworkInterface", "Server", "ServerConfig", "Statistics"]
 
@@ -210,7 +210,7 @@ class Server:
         """[MS-SMB2] 3.3.5.8 Receiving an SMB2 TREE_DISCONNECT Request."""
         tree.session.trees.pop(tree.id, None)
         for open in list(tree.opens.values()):
-            await self.close_open(open)
+            await self._close_one_of_many(open)
 
     def sessions_lost(self, sessions: list[Session]) -> None:
         """Their last channel is gone: settle them in the background. At the end `shut_down` does it."""
@@ -242,7 +242,7 @@ class Server:
                 self._unbind(open)
                 log.info("open kept path=%r id=%#x", open.path, open.persistent_id)
             else:
-                await self.close_open(open)
+                await self._close_one_of_many(open)
 
     # opens
 
@@ -285,6 +285,13 @@ class Server:
         if open.file is not None:
             await open.file.close()
 
+    async def _close_one_of_many(self, open: Open) -> None:
+        """Nobody waits for its status, and the others must close whatever befell this one."""
+        try:
+            await self.close_open(open)
+        except (StatusError, StorageError) as error:
+            log.warning("closing path=%r id=%#x failed: %s", open.path, open.persistent_id, error)
+
     def _unbind(self, open: Open) -> None:
         if open.session is not None:
             open.session.opens.pop(open.volatile_id, None)
@@ -297,7 +304,7 @@ class Server:
         for session in list(self.sessions.values()):
             await self.end_session(session)
         for open in list(self.opens.values()):
-            await self.close_open(open)
+            await self._close_one_of_many(open)
 
     # storage.volume.BreakSink
 

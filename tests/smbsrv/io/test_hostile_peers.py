@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from smbproto.smb2.change_notify import ChangeNotifyRequest
+from smbproto.smb2.flush import FlushRequest
 from smbproto.smb2.header import Command
 from smbproto.smb2.session_setup import SessionSetupRequest
 from smbproto.status import Status
@@ -16,7 +17,8 @@ from smbsrv.io.timers import interim_responses
 from smbsrv.job import Job
 from smbsrv.limits import Limits
 from smbsrv.request import Request
-from tests.smbsrv.wire import Site
+from storage.errors import DiskFailed
+from tests.smbsrv.wire import Instead, Site
 
 
 class Overdue:
@@ -96,3 +98,36 @@ def test_a_watcher_that_waits_holds_no_receive_buffer():
     request = Request(peer.site.server, peer.connection, memoryview(b"x"), Command.CREATE, 1, 0, 1)
     create = Job(peer.connection, [request], None)
     assert create.keeps_memory(), "its name and contexts are views"
+
+
+@pytest.mark.parametrize("command", [Command.LOGOFF, Command.TREE_DISCONNECT])
+def test_an_open_that_fails_to_close_keeps_no_other_from_closing(command):
+    """3.3.5.6, 3.3.5.8: all opens of the session or tree connect close; a sick disk concerns one of them."""
+    site = Site()
+    peer = site.logged_on()
+    for name in "abc":
+        peer.create(name)
+
+    async def fail():
+        raise DiskFailed("the disk is sick")
+
+    first = next(iter(site.server.opens.values()))
+    Instead(first, close=fail)
+    assert peer.send(command, b"\4\0\0\0").status == Status.SUCCESS
+    assert not site.server.opens
+
+
+def test_a_disk_that_fails_where_nobody_expected_it_is_a_status():
+    """Else it would end the connection, with all that is open on it."""
+    site = Site()
+    peer = site.logged_on()
+    file_id = peer.create("f")
+
+    async def fail():
+        raise DiskFailed("the disk is sick")
+
+    (opened,) = site.server.opens.values()
+    Instead(opened, flush=fail)
+    body = FlushRequest(file_id=file_id).encode()
+    assert peer.send(Command.FLUSH, body).status == Status.UNEXPECTED_IO_ERROR
+    assert peer.send(Command.ECHO, b"\4\0\0\0").status == Status.SUCCESS
