@@ -118,6 +118,18 @@ def test_v2_with_another_lease_key(world, client):
     assert status == Status.OBJECT_NAME_NOT_FOUND
 
 
+@pytest.mark.parametrize("more", [DHNQ, (b"DHnC", bytes(16)), dh2q(b"x" * 16)])
+def test_v2_with_other_durable_contexts(world, client, more):
+    """[MS-SMB2] 3.3.5.9.6, 3.3.5.9.7, 3.3.5.9.10: DH2C beside another is INVALID_PARAMETER. (WPTS's newest
+    cases, DurableHandleV2_Reconnect_With...Context, want OBJECT_NAME_NOT_FOUND; smbtorture's
+    smb2.durable-v2-open.create-blob and those sections do not.) The open stays kept."""
+    file = client.open("f", dh2q(), oplock=BATCH, share=0)
+    client.lose()
+    again = world.client()
+    assert again.try_open("f", dh2c(file), more, oplock=BATCH).status == Status.INVALID_PARAMETER
+    assert again.try_open("f", dh2c(file), oplock=BATCH).status == Status.SUCCESS
+
+
 def test_v2_of_a_directory(client):
     """[MS-SMB2] 3.3.5.9.10: "If Open.FileAttributes includes FILE_ATTRIBUTE_DIRECTORY ... the server MUST
     skip the rest"."""
@@ -241,11 +253,22 @@ def test_requests_that_say_replay(client):
 
 
 def test_an_application_moves(world, client, other):
-    """WPTS BVT_AppInstanceId: without a durable context too; the first open is closed."""
+    """WPTS AppInstanceId_Smb311, AppInstanceId_Smb302: without a durable context too; the first open is
+    closed."""
     file = client.open("f", app(), share=0)
     moved = other.open("f", app(), share=0)
     assert client.write(file.id, b"x").status == Status.FILE_CLOSED
     assert other.write(moved.id, b"x").status == Status.SUCCESS
+
+
+def test_an_application_moves_with_a_durable_open(client, other):
+    """WPTS BVT_AppInstanceId, AppInstanceId_Negative_DifferentAppInstanceIdInReopen."""
+    file = client.open("f", dh2q(), app(), share=0)
+    denied = other.try_open("f", dh2q(b"x" * 16), app(b"j" * 16), share=0)
+    assert denied.status == Status.SHARING_VIOLATION
+    assert client.write(file.id, b"x").status == Status.SUCCESS
+    other.open("f", dh2q(b"y" * 16), app(), share=0)
+    assert client.write(file.id, b"x").status == Status.FILE_CLOSED
 
 
 def test_an_application_moves_with_a_lock(world, client, other):

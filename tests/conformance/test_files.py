@@ -238,14 +238,38 @@ def test_a_stream_is_deleted(client, name):
     assert client.try_open(name[0], disposition=fscc.FILE_OPEN).status == Status.SUCCESS
 
 
-def test_a_stream_is_renamed(client):
-    """WPTS AlternateDataStream_RenameStream_File."""
-    client.put("f:old", b"x")
-    stream = client.open("f:old")
-    assert client.set(stream, fscc.FILE_RENAME_INFORMATION, rename(":new")) == Status.SUCCESS
+def streams(client: Client, name: str) -> dict[str, int]:
+    """[MS-FSCC] 2.4.47 FileStreamInformation."""
+    status, data = client.query(client.open(name), fscc.FILE_STREAM_INFORMATION, 150)
+    assert status == Status.SUCCESS
+    found, at = {}, 0
+    while data:
+        following, length, size, _ = struct.unpack_from("<IIqq", data, at)
+        found[data[at + 24 : at + 24 + length].decode("utf-16-le")] = size
+        if not following:
+            break
+        at += following
+    return found
+
+
+@pytest.mark.parametrize("kind", [FILE_NON_DIRECTORY_FILE, FILE_DIRECTORY_FILE])
+def test_streams_are_listed_renamed_deleted(client, kind):
+    """WPTS BVT_AlternateDataStream_ListStreams_File, _Dir, BVT_AlternateDataStream_RenameStream_File, _Dir,
+    BVT_AlternateDataStream_DeleteStream_File, _Dir."""
+    client.shut(client.open("n", options=kind))
+    own = {"::$DATA": 0} if kind == FILE_NON_DIRECTORY_FILE else {}
+    client.put("n:one:$DATA", bytes(2048))
+    client.put("n:two:$DATA", bytes(4096))
+    assert streams(client, "n") == own | {":one:$DATA": 2048, ":two:$DATA": 4096}
+    stream = client.open("n:two:$DATA")
+    renaming = rename(":three:$DATA", replace=True)
+    assert client.set(stream, fscc.FILE_RENAME_INFORMATION, renaming) == Status.SUCCESS
     client.shut(stream)
-    assert client.try_open("f:old", disposition=fscc.FILE_OPEN).status == Status.OBJECT_NAME_NOT_FOUND
-    assert client.try_open("f:new", disposition=fscc.FILE_OPEN).status == Status.SUCCESS
+    assert streams(client, "n") == own | {":one:$DATA": 2048, ":three:$DATA": 4096}
+    stream = client.open("n:three")
+    assert client.set(stream, fscc.FILE_DISPOSITION_INFORMATION, b"\1") == Status.SUCCESS
+    client.shut(stream)
+    assert streams(client, "n") == own | {":one:$DATA": 2048}
 
 
 # compounds

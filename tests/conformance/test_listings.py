@@ -110,7 +110,8 @@ def test_listings_that_are_refused(client, folder):
 )
 def test_search_patterns(client, pattern, there, found):
     """WPTS BVT_QueryDirectoryBySearchPattern_*_StarWildCard, _SpecialCase_StarWildCard,
-    _WildCard_QuestionMark, _KleeneStarWildCard, _DOS_STAR_WildCard, _DOS_DOT_WildCard, _DOS_DOT_QuestionMark_WildCard."""
+    _WildCard_QuestionMark, _KleeneStarWildCard, _DOS_STAR_WildCard, _DOS_DOT_WildCard,
+    _DOS_DOT_QuestionMark_WildCard."""
     made = client.directory("p")
     for name in there:
         client.put(f"p\\{name}")
