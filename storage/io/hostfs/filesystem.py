@@ -19,6 +19,9 @@ import os
 import stat
 from bisect import bisect_right
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 from smbproto.fscc import (
@@ -283,28 +286,49 @@ class HostFileSystem(HostKept):
         start = 0
         if after is not None:
             start = bisect_right(ordered, fold(after))
-        base = self._path(parent) + b"/"
-        by_fold, idle = names.by_fold, self._idle
         found: list[Entry] = []
-        for index in range(start, len(ordered)):
-            if len(found) >= limit:
-                break
-            wire, host_name = by_fold[ordered[index]]
-            path = base + host_name
-            status = self._stat(path)
-            if status is None:
-                continue
-            node = idle.get(status.st_ino)
-            if node is not None:
-                private = private_of(node)
-                is_same = private.parent is parent and private.host_name == host_name
-                if not is_same or private.ctime_ns != status.st_ctime_ns:
-                    node = None
-            if node is None:
-                node = self._load(parent, host_name, path, status)
-            if node is not None:
-                found.append(Entry(wire, node))
+        if start == len(ordered):  # the end; or the directory is gone
+            return found
+        with self._opened(self._path(parent)) as descriptor:
+            for folded in islice(ordered, start, None):
+                if len(found) >= limit:
+                    break
+                wire, host_name = names.by_fold[folded]
+                node = self._listed(parent, descriptor, host_name)
+                if node is not None:
+                    found.append(Entry(wire, node))
         return found
+
+    @staticmethod
+    @contextmanager
+    def _opened(path: bytes) -> Iterator[int]:
+        """A directory, to look at what is in it: half as long a way to each entry."""
+        try:
+            descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            raise host_error(error, "list", path) from error
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _listed(self, parent: HostNode, descriptor: int, host_name: bytes) -> Node | None:
+        """The node of an entry of this directory; one that nobody has open and that stands as it was is
+        taken as it is."""
+        status: os.stat_result | None
+        try:
+            status = os.stat(host_name, dir_fd=descriptor, follow_symlinks=False)
+        except OSError:
+            status = self._stat(self._path(parent) + b"/" + host_name)  # gone, or why it cannot be seen
+            if status is None:
+                return None
+        node = self._idle.get(status.st_ino)
+        if node is not None:
+            private = private_of(node)
+            is_same = private.parent is parent and private.host_name == host_name
+            if is_same and private.ctime_ns == status.st_ctime_ns:
+                return node
+        return self._load(parent, host_name, self._path(parent) + b"/" + host_name, status)
 
     def is_empty(self, directory: Node) -> bool:
         path = self._path(private_of(directory))
