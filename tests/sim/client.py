@@ -1,7 +1,10 @@
-"""A client of the simulation: one connection at a time, what it believes it caches, and its answers to breaks.
+"""A client of the simulation: one connection at a time, what it believes it caches, and its answers to
+breaks.
 
-Beliefs are dropped before the server is told (close, acknowledgment, unlock), and the moment a connection is cut;
-they are taken up when the answer arrived. So whatever two clients believe at once, the server has promised to both.
+Beliefs are dropped before the server is told (close, acknowledgment, unlock), and the moment a connection is
+cut;
+they are taken up when the answer arrived. So whatever two clients believe at once, the server has promised
+to both.
 """
 
 from __future__ import annotations
@@ -55,6 +58,8 @@ SHARE_ALL = fscc.FILE_SHARE_READ | fscc.FILE_SHARE_WRITE | fscc.FILE_SHARE_DELET
 LOST = (Status.CONNECTION_DISCONNECTED,)
 KEPT_S = 30.0
 """A durable open is kept at least so long."""
+QUIET_S = 10.0
+"""No answer and no break is under way for longer."""
 SILENCE = 0.02
 """How often a break is never acknowledged; the server then goes on after its timeout."""
 
@@ -64,7 +69,8 @@ class Lost(Exception):
 
 
 class SimConnection(Connection):
-    """Counts what arrives, so that answers and breaks can be put in the order in which the server sent them."""
+    """Counts what arrives, so that answers and breaks can be put in the order in which the server sent
+    them."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -184,6 +190,8 @@ class SimClient:
         self.oplock_breaks: dict[FileId, list[tuple[int, int]]] = {}
         self.dirty: dict[ModelStream, list[Dirty]] = {}
         """Writes that our users think done, and that the server has not heard of: WRITE caching lets us."""
+        self.left_at_s: dict[ModelFile, float] = {}
+        """When an open of ours last ended."""
         self._up = trio.Event()
         self._session_id = 0
         self._nursery: trio.Nursery
@@ -238,7 +246,8 @@ class SimClient:
         self.leases.clear()
         for handle in self.handles:
             handle.stream.caching.pop(handle, None)
-            handle.was_kept, handle.cut_at_s = handle.may_linger, trio.current_time()
+            handle.was_kept = handle.may_linger and not self._has_company(handle)
+            handle.cut_at_s = trio.current_time()
             for lock in handle.locks:
                 if lock in handle.stream.locks:
                     handle.stream.locks.remove(lock)
@@ -248,6 +257,18 @@ class SimClient:
                 dirty.op.withdraw()  # lost with the connection, as our users would be told
         self.dirty.clear()
 
+    def _has_company(self, handle: Handle) -> bool:
+        """Another client has the file open, or had it a moment ago: its writes may have broken what we
+        hold."""
+        now = trio.current_time()
+        for client in self.sim.clients:
+            if client is not self and (
+                any(one.file is handle.file for one in client.handles)
+                or now - client.left_at_s.get(handle.file, -QUIET_S) < QUIET_S
+            ):
+                return True
+        return False
+
     async def connected(self) -> int:
         while not self._up.is_set():
             await self._up.wait()
@@ -256,7 +277,7 @@ class SimClient:
     async def quiet(self) -> None:
         """Until nothing that was asked on lost connections can happen any more."""
         await trio.sleep(0.2)
-        while any(node.is_up and not node.is_quiet(served_by) for node, served_by in self._lost):
+        while any(up.is_up and not up.is_quiet(by) for up, by in self._lost):  # noqa: ASYNC110 (simulated time)
             await trio.sleep(0.05)
         self._lost.clear()
 
@@ -448,6 +469,7 @@ class SimClient:
 
     def forget(self, handle: Handle) -> None:
         """It is closed, or given up."""
+        self.left_at_s[handle.file] = trio.current_time()
         handle.is_open = False
         self.handles.pop(handle, None)
         handle.stream.caching.pop(handle, None)

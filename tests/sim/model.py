@@ -1,8 +1,11 @@
-"""What a volume may answer: registers with a history, files made of them, names, and who caches and locks what.
+"""What a volume may answer: registers with a history, files made of them, names, and who caches and locks
+what.
 
-A change is an `Op` with the moment it was asked for and the moment it was answered; moments are a count, not a
+A change is an `Op` with the moment it was asked for and the moment it was answered; moments are a count, not
+a
 time. A read that began at `since` and ended now may see a register as any op left it that began before now,
-unless another one that is known to have happened lies wholly between it and `since`. After a power cut the same
+unless another one that is known to have happened lies wholly between it and `since`. After a power cut the
+same
 holds, with only those ops in the way that were made durable.
 
 An op whose answer was lost `may` have happened: it is in nobody's way, and all can see it.
@@ -11,6 +14,7 @@ An op whose answer was lost `may` have happened: it is in nobody's way, and all 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from os.path import commonprefix
 from typing import Any, Final, Generic, TypeVar
 
 import trio
@@ -230,7 +234,7 @@ class ModelStream:
             register = self.sectors.get(at // SECTOR)
             found = data[at : at + SECTOR]
             allowed = [ZEROS] if register is None else register.after_cut()
-            if not any(value.startswith(found) for value in allowed):
+            if not _is_of(found, allowed):
                 raise AssertionError(
                     f"{what}: sector {at // SECTOR} after a power cut is {_differs(found, allowed)}; "
                     f"history {register}; sizes {self.size}"
@@ -245,6 +249,17 @@ class ModelStream:
         }
 
 
+def _is_of(found: bytes, allowed: list[bytes]) -> bool:
+    """One of them, or the beginning of one and the end of another: what lies behind the valid data length of
+    before the cut reads as zeros, though the bytes before it are new."""
+    if any(value.startswith(found) for value in allowed):
+        return True
+    length = len(found)
+    head = max(len(commonprefix([found, value])) for value in allowed)
+    tail = max(len(commonprefix([found[::-1], value[:length][::-1]])) for value in allowed)
+    return head + tail >= length
+
+
 def _differs(found: bytes, allowed: list[bytes]) -> str:
     """What was found, and from which byte on each allowed content is another."""
     parts = []
@@ -257,7 +272,8 @@ def _differs(found: bytes, allowed: list[bytes]) -> str:
 
 
 class ModelFile:
-    """A file or directory, whatever its name. `gate`: shared to read and to write in place, alone to change sizes."""
+    """A file or directory, whatever its name. `gate`: shared to read and to write in place, alone to change
+    sizes."""
 
     def __init__(self, number: int, op: Op, is_directory: bool = False) -> None:
         self.number = number
@@ -310,7 +326,8 @@ class Lock:
 
 
 class ModelName:
-    """A name in a directory: nothing, or a file. `gate`: shared to open what is there, alone to change what is."""
+    """A name in a directory: nothing, or a file. `gate`: shared to open what is there, alone to change what
+    is."""
 
     def __init__(self, path: str, op: Op) -> None:
         self.path = path

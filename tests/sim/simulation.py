@@ -3,7 +3,8 @@
     format -> boot -> clients at work, and faults, and power cuts (each: restart, audit) -> all healed
            -> final audit -> shutdown -> the disks alone: catalog sound, copies agree
 
-Faults stay within what a mirror of two copies promises: one disk, the victim, may fail in one way; the others are
+Faults stay within what a mirror of two copies promises: one disk, the victim, may fail in one way; the
+others are
 only slow. A run that takes too long in simulated time is stuck, which is a failure too.
 """
 

@@ -1,4 +1,5 @@
-"""Whole nodes from seeds: what clients were told holds, whatever fails within the budget, and after power cuts.
+"""Whole nodes from seeds: what clients were told holds, whatever fails within the budget, and after power
+cuts.
 
 `--seeds N` runs the seeds 1..N. To see one again: `SOFS_SEED=123 pytest tests/sim/test_node.py`.
 """

@@ -1,4 +1,5 @@
-"""A connection between a client and a server: two pairs of memory streams, and a task each way that carries bytes.
+"""A connection between a client and a server: two pairs of memory streams, and a task each way that carries
+bytes.
 
     client_end  <->  [carry: delays, pieces of any size, stalls]  <->  server_end
 
@@ -90,7 +91,7 @@ class Wire:
                 self.cut()
                 return
             await trio.sleep(self._rng.expovariate(1 / self._delay_s))
-            while trio.current_time() < self.stall_until[direction]:
+            while trio.current_time() < self.stall_until[direction]:  # noqa: ASYNC110 (the moment may move on)
                 await trio.sleep_until(self.stall_until[direction])
             try:
                 await target.send_all(buffer[:count])
