@@ -72,6 +72,7 @@ ANSWER_BYTES_MAX = 8 << 20
 ARENA_BYTES = FLUSH_BYTES + (9 << 20)
 _NOT_FAST = SMB2_FLAGS_ASYNC_COMMAND | SMB2_FLAGS_REPLAY_OPERATION
 _UNSIGNED = frozenset((Command.NEGOTIATE, Command.SESSION_SETUP, Command.CANCEL))
+_WITH_PAYLOAD = frozenset((Command.READ, Command.WRITE, Command.QUERY_DIRECTORY))
 _CANCEL = int(Command.CANCEL)
 _SMB2 = 0xFE
 _SEALED = 0xFD
@@ -128,8 +129,8 @@ class Connection:
         """Somebody has authenticated here."""
         self.is_receiving = False
         self.may_read = True
-        """False while READs under way may still need much memory: the driver reads no further requests."""
-        self._reading_bytes = 0
+        """False while READs and WRITEs under way need much memory: the driver reads no further requests."""
+        self._waiting_bytes = 0
         self.dialect = 0
         """0 until NEGOTIATE is answered."""
         self.client_guid = bytes(16)
@@ -449,18 +450,18 @@ class Connection:
         job.is_detached = True
         job.started_s = self.server.runtime.now()
         self.jobs[job] = None
-        self._count_reads(_read_bytes(job))
+        self._count_payload(_payload_bytes(job))
 
     def job_ended(self, job: Job) -> None:
         """Its task is over. Idempotent."""
         if job in self.jobs:
             del self.jobs[job]
-            self._count_reads(-_read_bytes(job))
+            self._count_payload(-_payload_bytes(job))
         self.asynchronous.pop(job.async_id, None)
 
-    def _count_reads(self, change: int) -> None:
-        self._reading_bytes += change
-        self.may_read = self._reading_bytes <= self.server.limits.reading_bytes
+    def _count_payload(self, change: int) -> None:
+        self._waiting_bytes += change
+        self.may_read = self._waiting_bytes <= self.server.limits.reading_bytes
 
     def new_async_id(self, job: Job) -> int:
         number, self._next_async_id = self._next_async_id, self._next_async_id + 1
@@ -496,10 +497,10 @@ class Connection:
             self.server.sessions_lost(ended)
 
 
-def _read_bytes(job: Job) -> int:
-    """What the answers to its READs may take, by the credits they cost."""
+def _payload_bytes(job: Job) -> int:
+    """What its data, or the answers to its READs and listings, may take, by the credits they cost."""
     return sum(
         CREDIT_BYTES * (request.credit_charge or 1)
         for request in job.requests
-        if request.command == Command.READ
+        if request.command in _WITH_PAYLOAD
     )

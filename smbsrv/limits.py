@@ -46,8 +46,8 @@ class Limits:
     partial_frame_s: float = 60.0
     """A frame that has begun must be there within this time."""
     reading_bytes: int = 64 << 20
-    """READs under way, by what they may bring: past this a connection's further requests wait in its
-    socket."""
+    """READs, WRITEs and listings under way, by what they bring: past this a connection's further requests
+    wait in its socket."""
     unsent_s: float = 120.0
     """A connection that takes no response for this long is dropped."""
     interim_s: float = 1.0

@@ -9,6 +9,7 @@ import trio
 from smbproto.smb2.change_notify import ChangeNotifyRequest
 from smbproto.smb2.header import Command
 from smbproto.smb2.read import ReadRequest, ReadResponse
+from smbproto.smb2.write import WriteRequest
 from smbproto.status import Status
 from smbsrv.limits import Limits
 from tests.smbsrv.io.live import in_thread, live, socket_peer
@@ -130,6 +131,41 @@ def test_a_client_that_does_not_take_its_answers_is_not_read_and_hurts_nobody():
         assert site.server.statistics.bytes_read == 48 << 20
 
     run(test)
+
+
+def test_writes_under_way_are_bounded():
+    """A slow disk must not make the server hold all that the credits of its clients allow (512 MiB each)."""
+
+    def ask(peer, file_id):
+        body = WriteRequest(file_id=file_id, offset=0, data=bytes(1 << 20)).encode()
+        for _ in range(20):
+            peer.socket.sendall(peer.frame(peer.message(Command.WRITE, body, charge=16)))
+
+    def finish(peer):
+        for _ in range(20):
+            assert peer.next()[0].status == Status.SUCCESS
+
+    async def test(site):
+        peer = await in_thread(lambda: socket_peer(site, credits=800))
+        file_id = await in_thread(lambda: peer.create("f"))
+        open = next(iter(site.server.opens.values()))
+        gate, begun = trio.Event(), []
+
+        async def write(offset, data, through):
+            begun.append(1)
+            await site.runtime.blocking(int)
+            await gate.wait()
+
+        Instead(open, write=write, write_now=lambda offset, data: False)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(in_thread, lambda: ask(peer, file_id))
+            await trio.sleep(0.3)
+            assert len(begun) == 9
+            gate.set()
+        await in_thread(lambda: finish(peer))
+        assert len(begun) == 20
+
+    run(test, limits=Limits(reading_bytes=8 << 20))
 
 
 def test_reads_under_way_are_bounded():
