@@ -277,7 +277,7 @@ class SimClient:
     async def quiet(self) -> None:
         """Until nothing that was asked on lost connections can happen any more."""
         await trio.sleep(0.2)
-        while any(up.is_up and not up.is_quiet(by) for up, by in self._lost):  # noqa: ASYNC110 (simulated time)
+        while any(up.is_up and not up.is_quiet(by) for up, by in self._lost):  # noqa: ASYNC110
             await trio.sleep(0.05)
         self._lost.clear()
 

@@ -91,7 +91,8 @@ class Wire:
                 self.cut()
                 return
             await trio.sleep(self._rng.expovariate(1 / self._delay_s))
-            while trio.current_time() < self.stall_until[direction]:  # noqa: ASYNC110 (the moment may move on)
+            # The moment may move on while it is waited for.
+            while trio.current_time() < self.stall_until[direction]:  # noqa: ASYNC110
                 await trio.sleep_until(self.stall_until[direction])
             try:
                 await target.send_all(buffer[:count])
