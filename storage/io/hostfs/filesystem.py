@@ -421,9 +421,9 @@ class HostFileSystem(HostKept):
         moved = private_of(entry.node)
         source_names, target_names = self._names_to_change(source), self._names_to_change(target)
         _, host_name = source_names.by_fold.get(fold(name), (name, to_host(name)))
-        replaced = (
-            None if fold(to_name) == fold(name) and source is target else self.lookup(to_directory, to_name)
-        )
+        replaced: Entry | None = None
+        if fold(to_name) in target_names.by_fold and (fold(to_name) != fold(name) or source is not target):
+            replaced = self.lookup(to_directory, to_name)
         host_target = to_host(to_name)
         from_path, to_path = self._path(source) + b"/" + host_name, self._path(target) + b"/" + host_target
         try:
