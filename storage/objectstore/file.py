@@ -477,7 +477,9 @@ class OpenFile:
         self.volume.leave(self)
 
     def client_lost(self) -> bool:
-        if self.is_closed or not may_keep(self.keeping, self.holder):
+        locks = self.state.locks
+        has_locks = locks is not None and locks.owns(self)
+        if self.is_closed or not may_keep(self.keeping, self.holder, has_locks):
             return False
         return self.volume.keep(self)
 
