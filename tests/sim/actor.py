@@ -21,7 +21,8 @@ from smbproto.smb2.header import Command
 from smbproto.smb2.ioctl import IoctlRequest, IoctlResponse
 from smbproto.status import Status, StatusError
 from tests.sim.byte_actor import IO_SECTORS_MAX, LEASES, OPLOCKS, SIZE_MAX, ByteActor, Refused
-from tests.sim.client import ACCESS, SHARE_ALL, Handle, Lost, SimClient
+from tests.sim.client import SimClient
+from tests.sim.handles import ACCESS, SHARE_ALL, Handle, Lost
 from tests.sim.model import SECTOR, SIDE, ModelFile, ModelName, Op
 
 if TYPE_CHECKING:

@@ -31,7 +31,8 @@ from smbproto.smb2.read import ReadRequest, ReadResponse
 from smbproto.smb2.set_info import SetInfoRequest
 from smbproto.smb2.write import WriteRequest, WriteResponse
 from smbproto.status import Status
-from tests.sim.client import Dirty, Handle, SimClient
+from tests.sim.client import SimClient
+from tests.sim.handles import Dirty, Handle
 from tests.sim.model import SECTOR, Lock
 
 if TYPE_CHECKING:

@@ -6,22 +6,18 @@ cut;
 they are taken up when the answer arrived. So whatever two clients believe at once, the server has promised
 to both.
 """
-
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import trio
 
-from smbclient.io.connection import Connection
 from smbclient.session import Session
 from smbclient.tree import Tree
-from smbproto import dtyp, fscc
+from smbproto import fscc
 from smbproto.codec import FileId, Message
-from smbproto.endpoint.client import Answer, BreakNotice, Event
 from smbproto.endpoint.client_negotiate import ClientConfig
 from smbproto.smb2 import contexts as ctx
 from smbproto.smb2.close import CloseRequest
@@ -46,125 +42,25 @@ from smbproto.smb2.oplock_break import (
 )
 from smbproto.smb2.write import WriteRequest
 from smbproto.status import Status, StatusError
-from tests.sim.model import Lock, ModelFile, ModelStream, Op
+from tests.sim.handles import (
+    KEPT_S,
+    LOST,
+    QUIET_S,
+    SHARE_ALL,
+    SILENCE,
+    Dirty,
+    Handle,
+    Lost,
+    SimConnection,
+    SimLease,
+)  # fmt: skip
+from tests.sim.model import ModelFile, ModelStream
 from tests.sim.node import PASSWORD, USER, SimNode
 
 if TYPE_CHECKING:
     from smbsrv.connection import Connection as ServerConnection
     from tests.sim.simulation import Simulation
     from tests.sim.wire import Wire
-
-SHARE_ALL = fscc.FILE_SHARE_READ | fscc.FILE_SHARE_WRITE | fscc.FILE_SHARE_DELETE
-LOST = (Status.CONNECTION_DISCONNECTED,)
-KEPT_S = 30.0
-"""A durable open is kept at least so long."""
-QUIET_S = 10.0
-"""No answer and no break is under way for longer."""
-SILENCE = 0.02
-"""How often a break is never acknowledged; the server then goes on after its timeout."""
-
-
-class Lost(Exception):
-    """The connection broke while an answer was awaited: what was asked may have happened."""
-
-
-class SimConnection(Connection):
-    """Counts what arrives, so that answers and breaks can be put in the order in which the server sent
-    them."""
-
-    def __init__(self, *args: Any, **more: Any) -> None:
-        super().__init__(*args, **more)
-        self.arrivals = 0
-        self.answered_at: dict[int, int] = {}
-
-    def _handle(self, event: Event) -> None:
-        if isinstance(event, (Answer, BreakNotice)):
-            self.arrivals += 1
-        if isinstance(event, Answer):
-            self.answered_at[event.message_id] = self.arrivals
-        super()._handle(event)
-
-
-@dataclass(eq=False, repr=False)
-class SimLease:
-    """A lease of this client. `cap`: what breaks that arrived since `granted_at` left of it."""
-
-    key: bytes
-    version: int
-    stream: ModelStream
-    state: int = 0
-    granted_at: int = 0
-    breaks: list[tuple[int, int]] = field(default_factory=list)
-    handles: int = 0
-
-    def __repr__(self) -> str:
-        return f"lease {self.key.hex()[:16]} state {self.state}"
-
-    def granted(self, order: int, state: int) -> None:
-        if order > self.granted_at:
-            self.granted_at, self.state = order, state
-        for at, new in self.breaks:
-            if at > self.granted_at:
-                self.state &= new
-
-
-@dataclass(eq=False, repr=False)
-class Handle:
-    """An open of this client."""
-
-    client: SimClient
-    generation: int
-    file: ModelFile
-    stream: ModelStream
-    path: str
-    file_id: FileId
-    access: int
-    size: int
-    is_through: bool = False
-    level: int = 0
-    lease: SimLease | None = None
-    stream_name: str = ""
-    durable: int = 0
-    """Version of the durable handle, 0: none."""
-    opens_then: int = 0
-    """CREATEs on the file when this open was granted."""
-    create_guid: bytes = b""
-    locks: list[Lock] = field(default_factory=list)
-    life: SimNode | None = None
-    """The node that has it: a restart forgets it."""
-    is_open: bool = True
-    is_lingering: bool = False
-    was_kept: bool = False
-    """When the connection was cut it held HANDLE caching, so that the server keeps it."""
-    cut_at_s: float = 0.0
-    broken: trio.Event = field(default_factory=trio.Event)
-    """HANDLE caching is being taken from it."""
-
-    @property
-    def may_cache_writes(self) -> bool:
-        if self.lease is not None:
-            return bool(self.lease.state & SMB2_LEASE_WRITE_CACHING)
-        return self.level in (SMB2_OPLOCK_LEVEL_BATCH, SMB2_OPLOCK_LEVEL_EXCLUSIVE)
-
-    @property
-    def may_linger(self) -> bool:
-        """It may stay open after its user has closed it."""
-        if self.lease is not None:
-            return bool(self.lease.state & SMB2_LEASE_HANDLE_CACHING)
-        return self.level == SMB2_OPLOCK_LEVEL_BATCH
-
-    def __repr__(self) -> str:
-        return f"open {self.file_id.persistent:#x} of client {self.client.number} on {self.path}"
-
-
-@dataclass(frozen=True)
-class Dirty:
-    """A cached write."""
-
-    handle: Handle
-    offset: int
-    data: bytes
-    op: Op
 
 
 class SimClient:
@@ -340,24 +236,13 @@ class SimClient:
     ) -> Handle | Status:
         """Open; beliefs are taken up. A status of `also` is handed back. Raises: Lost, StatusError."""
         generation = self.generation
-        wanted: list[CreateContext] = [CreateContext(ctx.SMB2_CREATE_QUERY_ON_DISK_ID)]
+        guid = self.rng.randbytes(16) if self.dialect >= 0x0300 else b""
+        wanted = [CreateContext(ctx.SMB2_CREATE_QUERY_ON_DISK_ID), *_durable_contexts(durable, guid)]
         lease = self._lease_for(file, stream) if lease_state >= 0 and self.dialect >= 0x0210 else None
         if lease is not None:
             oplock = SMB2_OPLOCK_LEVEL_LEASE
             wanted.append(self._lease_context(lease, lease_state))
             lease.handles += 1
-        guid = self.rng.randbytes(16) if self.dialect >= 0x0300 else b""
-        if durable and guid:
-            wanted.append(
-                CreateContext(
-                    ctx.SMB2_CREATE_DURABLE_HANDLE_REQUEST_V2,
-                    ctx.DurableHandleRequestV2(create_guid=guid).encode(),
-                )
-            )
-        elif durable:
-            wanted.append(
-                CreateContext(ctx.SMB2_CREATE_DURABLE_HANDLE_REQUEST, ctx.DurableHandleRequest().encode())
-            )
         request = CreateRequest(
             requested_oplock_level=oplock,
             desired_access=access,
@@ -380,10 +265,7 @@ class SimClient:
             return status
         response = CreateResponse.decode_untrusted(message)
         found = {context.name: context.data for context in response.contexts}
-        node_id = ctx.OnDiskId.decode_untrusted(found[ctx.SMB2_CREATE_QUERY_ON_DISK_ID]).disk_file_id
-        if file.node_id is None:
-            file.node_id = node_id
-        assert node_id == file.node_id, f"{path} is node {node_id}, not {file.node_id}"
+        _check_node(file, found, path)
         handle = Handle(
             self,
             generation,
@@ -400,10 +282,7 @@ class SimClient:
             stream_name=stream,
             opens_then=file.opens,
         )
-        if ctx.SMB2_CREATE_DURABLE_HANDLE_REQUEST_V2 in found:
-            handle.durable = 2
-        elif ctx.SMB2_CREATE_DURABLE_HANDLE_REQUEST in found:
-            handle.durable = 1
+        handle.durable = _durable_version(found)
         self.handles[handle] = None
         self._granted(handle, response.oplock_level, found, order)
         return handle
@@ -689,8 +568,30 @@ class SimClient:
             pass
 
 
-ACCESS = dtyp.FILE_GENERIC_READ | dtyp.FILE_GENERIC_WRITE | dtyp.DELETE
-
-
 def wire_name(path: str, stream: str = "") -> str:
     return path.replace("/", "\\") + (f":{stream}" if stream else "")
+
+
+def _durable_contexts(durable: bool, guid: bytes) -> list[CreateContext]:
+    """What asks for a durable open: version 2 where there is a create GUID."""
+    if not durable:
+        return []
+    if guid:
+        asked = ctx.DurableHandleRequestV2(create_guid=guid).encode()
+        return [CreateContext(ctx.SMB2_CREATE_DURABLE_HANDLE_REQUEST_V2, asked)]
+    return [CreateContext(ctx.SMB2_CREATE_DURABLE_HANDLE_REQUEST, ctx.DurableHandleRequest().encode())]
+
+
+def _durable_version(found: dict[bytes, bytes]) -> int:
+    """The version of durability that was granted; 0: none."""
+    if ctx.SMB2_CREATE_DURABLE_HANDLE_REQUEST_V2 in found:
+        return 2
+    return int(ctx.SMB2_CREATE_DURABLE_HANDLE_REQUEST in found)
+
+
+def _check_node(file: ModelFile, found: dict[bytes, bytes], path: str) -> None:
+    """A file keeps its id."""
+    node_id = ctx.OnDiskId.decode_untrusted(found[ctx.SMB2_CREATE_QUERY_ON_DISK_ID]).disk_file_id
+    if file.node_id is None:
+        file.node_id = node_id
+    assert node_id == file.node_id, f"{path} is node {node_id}, not {file.node_id}"

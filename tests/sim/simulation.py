@@ -29,8 +29,9 @@ from storage.fs.check import check_catalog
 from storage.pool.pool import Pool
 from storage.space.mirror import MirrorSpace
 from tests.sim.actor import Actor
-from tests.sim.client import SimClient, SimConnection
+from tests.sim.client import SimClient
 from tests.sim.faultydisk import FaultyDisk
+from tests.sim.handles import SimConnection
 from tests.sim.model import SIDE, Clock, Model, ModelFile, Op
 from tests.sim.node import DATA, METADATA, PASSWORD, USER, SimNode, format_disks
 from tests.sim.scheduler import run_seeded

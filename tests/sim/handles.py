@@ -1,0 +1,139 @@
+"""What a simulated client has in hands: connections, leases, handles, writes it keeps back. See
+`tests/sim/client.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from smbclient.io.connection import Connection
+from smbproto import dtyp, fscc
+from smbproto.codec import FileId
+from smbproto.endpoint.client import Answer, BreakNotice, Event
+from smbproto.smb2.create import (
+    SMB2_LEASE_HANDLE_CACHING,
+    SMB2_LEASE_WRITE_CACHING,
+    SMB2_OPLOCK_LEVEL_BATCH,
+    SMB2_OPLOCK_LEVEL_EXCLUSIVE,
+)
+from smbproto.status import Status
+from tests.sim.model import Lock, ModelFile, ModelStream, Op
+from tests.sim.node import SimNode
+
+if TYPE_CHECKING:
+    from tests.sim.client import SimClient
+
+ACCESS = dtyp.FILE_GENERIC_READ | dtyp.FILE_GENERIC_WRITE | dtyp.DELETE
+SHARE_ALL = fscc.FILE_SHARE_READ | fscc.FILE_SHARE_WRITE | fscc.FILE_SHARE_DELETE
+LOST = (Status.CONNECTION_DISCONNECTED,)
+KEPT_S = 30.0
+"""A durable open is kept at least so long."""
+QUIET_S = 10.0
+"""No answer and no break is under way for longer."""
+SILENCE = 0.02
+"""How often a break is never acknowledged; the server then goes on after its timeout."""
+
+
+class Lost(Exception):
+    """The connection broke while an answer was awaited: what was asked may have happened."""
+
+
+class SimConnection(Connection):
+    """Counts what arrives, so that answers and breaks can be put in the order in which the server sent
+    them."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.arrivals = 0
+        self.answered_at: dict[int, int] = {}
+
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, (Answer, BreakNotice)):
+            self.arrivals += 1
+        if isinstance(event, Answer):
+            self.answered_at[event.message_id] = self.arrivals
+        super()._handle(event)
+
+
+@dataclass(eq=False, repr=False)
+class SimLease:
+    """A lease of this client. `cap`: what breaks that arrived since `granted_at` left of it."""
+
+    key: bytes
+    version: int
+    stream: ModelStream
+    state: int = 0
+    granted_at: int = 0
+    breaks: list[tuple[int, int]] = field(default_factory=list)
+    handles: int = 0
+
+    def __repr__(self) -> str:
+        return f"lease {self.key.hex()[:16]} state {self.state}"
+
+    def granted(self, order: int, state: int) -> None:
+        if order > self.granted_at:
+            self.granted_at, self.state = order, state
+        for at, new in self.breaks:
+            if at > self.granted_at:
+                self.state &= new
+
+
+@dataclass(eq=False, repr=False)
+class Handle:
+    """An open of this client."""
+
+    client: SimClient
+    generation: int
+    file: ModelFile
+    stream: ModelStream
+    path: str
+    file_id: FileId
+    access: int
+    size: int
+    is_through: bool = False
+    level: int = 0
+    lease: SimLease | None = None
+    stream_name: str = ""
+    durable: int = 0
+    """Version of the durable handle, 0: none."""
+    opens_then: int = 0
+    """CREATEs on the file when this open was granted."""
+    create_guid: bytes = b""
+    locks: list[Lock] = field(default_factory=list)
+    life: SimNode | None = None
+    """The node that has it: a restart forgets it."""
+    is_open: bool = True
+    is_lingering: bool = False
+    was_kept: bool = False
+    """When the connection was cut it held HANDLE caching, so that the server keeps it."""
+    cut_at_s: float = 0.0
+    broken: trio.Event = field(default_factory=trio.Event)
+    """HANDLE caching is being taken from it."""
+
+    @property
+    def may_cache_writes(self) -> bool:
+        if self.lease is not None:
+            return bool(self.lease.state & SMB2_LEASE_WRITE_CACHING)
+        return self.level in (SMB2_OPLOCK_LEVEL_BATCH, SMB2_OPLOCK_LEVEL_EXCLUSIVE)
+
+    @property
+    def may_linger(self) -> bool:
+        """It may stay open after its user has closed it."""
+        if self.lease is not None:
+            return bool(self.lease.state & SMB2_LEASE_HANDLE_CACHING)
+        return self.level == SMB2_OPLOCK_LEVEL_BATCH
+
+    def __repr__(self) -> str:
+        return f"open {self.file_id.persistent:#x} of client {self.client.number} on {self.path}"
+
+
+@dataclass(frozen=True)
+class Dirty:
+    """A cached write."""
+
+    handle: Handle
+    offset: int
+    data: bytes
+    op: Op
