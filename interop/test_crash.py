@@ -18,7 +18,7 @@ from impacket.smbconnection import SMBConnection
 from interop import server
 from interop.target import Target
 
-KILLS = 4
+KILLS = 2
 RECORD_BYTES = 5000
 
 
