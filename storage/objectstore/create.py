@@ -397,7 +397,7 @@ def _create_file(
     volume.report_in(directory, target.name, naming.name_notice(node), fscc.FILE_ACTION_ADDED)
     if parsed.stream:
         volume.report(file, fscc.FILE_NOTIFY_CHANGE_STREAM_NAME, fscc.FILE_ACTION_ADDED_STREAM)
-    volume.content_changed(directory, file.parent_key)
+    volume.content_changed(directory, file)
     _grant_caching(volume, request, file, None)
     return Opened(file, fscc.FILE_CREATED, False)
 
@@ -453,9 +453,8 @@ def _grant_caching(
         one is not file and one.granted_access & ~STAT and one.holder is not holder for one in state.opens
     )
     got = holder.caching.request(
-        holder, file, wanted, others=others, is_directory=file.is_directory,
-        has_locks=state.locks is not None and state.locks.are_of_others(holder),
-    )  # fmt: skip
+        holder, file, wanted, others=others, has_locks=state.locks is not None, is_directory=file.is_directory
+    )
     if not got and not holder.is_lease:
         holder.caching.leave(holder, file)
         return

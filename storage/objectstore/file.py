@@ -477,9 +477,7 @@ class OpenFile:
         self.volume.leave(self)
 
     def client_lost(self) -> bool:
-        locks = self.state.locks
-        has_locks = locks is not None and locks.owns(self)
-        if self.is_closed or not may_keep(self.keeping, self.holder, has_locks):
+        if self.is_closed or not may_keep(self.keeping, self.holder):
             return False
         return self.volume.keep(self)
 
