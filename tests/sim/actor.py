@@ -20,7 +20,7 @@ from smbproto.fscc.fsctl import CopyChunk, CopyChunkInput, CopyChunkResponse, Re
 from smbproto.smb2.header import Command
 from smbproto.smb2.ioctl import IoctlRequest, IoctlResponse
 from smbproto.status import Status, StatusError
-from tests.sim.byte_actor import IO_SECTORS_MAX, LEASES, OPLOCKS, SIZE_MAX, ByteActor, Refused
+from tests.sim.byte_actor import IO_SECTORS_MAX, LEASES, OPLOCKS, SIZE_MAX, ByteActor, HalfDone, Refused
 from tests.sim.client import SimClient
 from tests.sim.handles import ACCESS, SHARE_ALL, Handle, Lost
 from tests.sim.model import SECTOR, SIDE, ModelFile, ModelName, Op
@@ -62,6 +62,9 @@ class Actor(ByteActor):
         """Do it: answered, refused without effect, or lost, and then over once the server is quiet."""
         try:
             await work()
+        except HalfDone:
+            op.lost(self.sim.clock.tick())
+            raise
         except Refused:
             op.withdraw()
             raise
@@ -432,8 +435,14 @@ class Actor(ByteActor):
     async def ioctl(self, handle: Handle, code: int, data: bytes, room: int) -> bytes:
         request = IoctlRequest(ctl_code=code, file_id=handle.file_id, input=data, max_output_response=room)
         status, message, _ = await self.client.call(
-            Command.IOCTL, request, generation=handle.generation, also=(Status.FILE_LOCK_CONFLICT,)
+            Command.IOCTL,
+            request,
+            generation=handle.generation,
+            also=(Status.FILE_LOCK_CONFLICT, Status.DISK_FULL),
         )
+        if status == Status.DISK_FULL:
+            self.sim.count("volume full in a copy")
+            raise HalfDone
         if status == Status.FILE_LOCK_CONFLICT:
             raise Refused
         return bytes(IoctlResponse.decode_untrusted(message).output)

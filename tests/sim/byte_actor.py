@@ -45,7 +45,11 @@ LEASES = (0x1, 0x3, 0x5, 0x7, 0x7)
 
 
 class Refused(Exception):
-    """A byte-range lock of somebody stood in the way."""
+    """A byte-range lock of somebody stood in the way, or the volume is full; nothing has changed."""
+
+
+class HalfDone(Refused):
+    """The volume became full on the way: any part may be done."""
 
 
 class ByteActor:
@@ -113,10 +117,17 @@ class ByteActor:
             request,
             generation=handle.generation,
             payload=len(data),
-            also=(Status.FILE_LOCK_CONFLICT,),
+            also=(Status.FILE_LOCK_CONFLICT, Status.DISK_FULL),
         )
+        self.check_room(status)
         self.check_locks(handle, offset, len(data), status, blocked, writing=True)
         assert WriteResponse.decode_untrusted(message).count == len(data)
+
+    def check_room(self, status: Status) -> None:
+        if status == Status.DISK_FULL:
+            self.sim.count("volume full")
+            assert self.sim.plan.data_bytes < 4 << 20, "the volume has room for all files"
+            raise Refused
 
     def blocked(self, handle: Handle, offset: int, length: int, *, writing: bool) -> list[Lock]:
         """Locks of other opens that stand in the way."""
@@ -293,8 +304,12 @@ class ByteActor:
             info_type=SMB2_0_INFO_FILE, file_info_class=info_class, buffer=info, file_id=handle.file_id
         )
         status, _, _ = await self.client.call(
-            Command.SET_INFO, request, generation=handle.generation, also=(*also, Status.FILE_LOCK_CONFLICT)
+            Command.SET_INFO,
+            request,
+            generation=handle.generation,
+            also=(*also, Status.FILE_LOCK_CONFLICT, Status.DISK_FULL),
         )
+        self.check_room(status)
         if status == Status.FILE_LOCK_CONFLICT:
             raise Refused
         return status

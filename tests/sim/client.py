@@ -392,7 +392,6 @@ class SimClient:
             name=wire_name(handle.path, handle.stream_name),
             contexts=tuple(wanted),
         )
-        untouched = handle.was_kept and handle.opens_then == handle.file.opens and handle.life is self.node
         status, message, order = await self.call(
             Command.CREATE,
             request,
@@ -401,6 +400,9 @@ class SimClient:
         )
         if status != Status.SUCCESS:
             self.sim.count("reclaim refused")
+            untouched = (
+                handle.was_kept and handle.opens_then == handle.file.opens and handle.life is self.node
+            )
             assert not untouched or trio.current_time() - handle.cut_at_s > KEPT_S, (
                 f"{handle} is gone, though nobody else came near it"
             )
@@ -434,7 +436,7 @@ class SimClient:
                     request,
                     generation=dirty.handle.generation,
                     payload=len(dirty.data),
-                    also=(Status.FILE_LOCK_CONFLICT,),
+                    also=(Status.FILE_LOCK_CONFLICT, Status.DISK_FULL),
                 )
             except Lost:
                 dirty.op.is_certain = False

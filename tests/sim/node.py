@@ -34,7 +34,6 @@ USER: Final = "ana"
 PASSWORD: Final = "open sesame"
 METADATA, DATA = "v/metadata", "v/data"
 METADATA_BYTES: Final = 8 << 20
-DATA_BYTES: Final = 16 << 20
 _SID = "S-1-5-21-1-2-3-1001"
 _TOKEN = Token(
     _SID,
@@ -174,7 +173,9 @@ class SimNode:
         return connection not in self.server.connections and not connection.jobs
 
 
-async def format_disks(disks: Sequence[FaultyDisk], rng: random.Random, slab_bytes: int) -> None:
+async def format_disks(
+    disks: Sequence[FaultyDisk], rng: random.Random, slab_bytes: int, data_bytes: int
+) -> None:
     """A new pool with one volume on these disks."""
     async with trio.open_nursery() as nursery:
         runtime = SimRuntime(nursery, rng)
@@ -182,7 +183,7 @@ async def format_disks(disks: Sequence[FaultyDisk], rng: random.Random, slab_byt
             disk.attach(runtime)
         pool = await Pool.create(list(disks), "sim", runtime=runtime, slab_bytes=slab_bytes)
         await pool.create_space(METADATA, "mirror", METADATA_BYTES)
-        await pool.create_space(DATA, "mirror", DATA_BYTES)
+        await pool.create_space(DATA, "mirror", data_bytes)
         fs = await CatalogFileSystem.format(pool.space(METADATA), pool.space(DATA), runtime, label="sim")
         await fs.close()
         await pool.close()

@@ -49,6 +49,8 @@ class Plan:
 
     disks: int
     slab_bytes: int
+    data_bytes: int
+    """Under 4 MiB the volume becomes full."""
     clients: int
     actors: int
     activities: int
@@ -70,9 +72,10 @@ class Plan:
         return Plan(
             disks=rng.choice((3, 3, 4)),
             slab_bytes=rng.choice((256 << 10, 1 << 20)),
+            data_bytes=rng.choice((16 << 20, 16 << 20, 16 << 20, 1 << 20)),
             clients=rng.randint(2, 4),
             actors=rng.randint(1, 3),
-            activities=rng.randint(15, 40),
+            activities=rng.randint(10, 30),
             cold=rng.choice((0.0, 0.05, 0.5, 1.0)),
             encrypt=rng.random() < 0.2,
             wire_delay_s=rng.choice((0.0002, 0.002, 0.02)),
@@ -136,7 +139,7 @@ class Simulation:
     async def _main(self) -> None:
         plan, rng = self.plan, self.rng
         self.disks = [FaultyDisk(f"d{number}", DISK_BYTES, rng, plan.cold) for number in range(plan.disks)]
-        await format_disks(self.disks, rng, plan.slab_bytes)
+        await format_disks(self.disks, rng, plan.slab_bytes, plan.data_bytes)
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
