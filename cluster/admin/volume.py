@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from storage.fs.check import check_catalog
-
 from cluster.admin.registry import Named, NoArguments, call
 from cluster.errors import NotFound, OperatorError
+from storage.fs.check import check_catalog
 from storage.space.resiliency import Provisioning
 
 if TYPE_CHECKING:
