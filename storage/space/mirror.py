@@ -67,7 +67,8 @@ class MirrorSpace:
         self.seed = seed
         self.region_shift = region_bytes(slab_bytes).bit_length() - 1
         self.rows: dict[int, list[SlabSet]] = {}
-        self.dirty: set[SlabSet] = set()
+        self.dirty: dict[SlabSet, None] = {}
+        """In the order in which they became so: the same run makes the same flushes."""
         self.claims: list[Claim] = []
         self.allocating: dict[int, Event] = {}
         self.suspects: set[tuple[int, int, int, int]] = set()
@@ -126,11 +127,11 @@ class MirrorSpace:
             slabs.dirty.clear()
             slabs.pages.clear()
             slabs.logged = slabs.written = 0
-            self.dirty.discard(slabs)
+            self.dirty.pop(slabs, None)
 
     def take_dirty(self) -> list[SlabSet]:
         taken = list(self.dirty)
-        self.dirty = set()
+        self.dirty = {}
         return taken
 
     def place_of(self, offset: int) -> tuple[int, int, int, int]:
@@ -325,7 +326,7 @@ class MirrorSpace:
         index = at >> BLOCK_SHIFT
         entries = stamp(page, slabs.seed, index, view)
         slabs.written |= region
-        self.dirty.add(slabs)
+        self.dirty[slabs] = None
         slabs.underway = index, entries
         writers = slabs.writers
         for place in writers:

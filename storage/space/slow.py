@@ -213,7 +213,7 @@ async def _repair_block(space: MirrorSpace, slabs: SlabSet, at: int, view: memor
             slabs.forget_half_done(index, 1)
             slabs.dirty.add(at // PAGE_SPAN_BYTES)
             slabs.written |= 1 << (at >> space.region_shift)
-            space.dirty.add(slabs)
+            space.dirty[slabs] = None
     if not found:
         first_reader(space, slabs)
         where = space.map.unmap(slabs.row, slabs.column, at)
@@ -225,7 +225,7 @@ async def _repair_block(space: MirrorSpace, slabs: SlabSet, at: int, view: memor
         except DiskFailed:
             continue
         space.host.count_repair(place.number, 1)
-        space.dirty.add(slabs)
+        space.dirty[slabs] = None
 
 
 async def _matching_copy(
@@ -345,7 +345,7 @@ async def _write_waiting(space: MirrorSpace, slabs: SlabSet, at: int, view: memo
         finally:
             slabs.inflight -= 1
             slabs.written |= region
-            space.dirty.add(slabs)
+            space.dirty[slabs] = None
             release(space, claim)
         if any(errors) or slabs.writers is not writers or not slabs.logged & region:
             space.suspects.add((slabs.row, slabs.column, at, len(data)))
@@ -413,4 +413,4 @@ async def _forget_run(space: MirrorSpace, slabs: SlabSet, at: int, length: int) 
     page[first : first + len(nothing)] = nothing
     slabs.written |= 1 << (at >> space.region_shift)
     slabs.dirty.add(number)
-    space.dirty.add(slabs)
+    space.dirty[slabs] = None
