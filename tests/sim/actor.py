@@ -135,7 +135,8 @@ class Actor(ByteActor):
         return False
 
     async def enter(self, name: ModelName) -> Handle | None:
-        """An open of this name, which is shared until its gate is left; None if there is no file now."""
+        """An open of this name, which is shared until its gate is left; None if somebody does not share
+        it."""
         await name.gate.share()
         if name.holds.maybe() or name.holds.entries[-1][1] is None:
             name.gate.leave()
@@ -153,10 +154,13 @@ class Actor(ByteActor):
         file = name.holds.entries[-1][1]
         assert file is not None
         try:
-            return await self.open(name, file)
+            handle = await self.open(name, file)
         except BaseException:
             name.gate.leave()
             raise
+        if handle is None:
+            name.gate.leave()
+        return handle
 
     def wishes(self) -> dict[str, object]:
         """Caching, durability and options of an open."""
@@ -174,13 +178,19 @@ class Actor(ByteActor):
         wishes["options"] = fscc.FILE_NON_DIRECTORY_FILE | (
             fscc.FILE_WRITE_THROUGH if self.rng.random() < 0.15 else 0
         )
+        if self.rng.random() < 0.07:
+            wishes["share"] = self.rng.choice((0, fscc.FILE_SHARE_READ))
         return wishes
 
-    async def open(self, name: ModelName, file: ModelFile) -> Handle:
+    async def open(self, name: ModelName, file: ModelFile) -> Handle | None:
         since = self.sim.clock.tick()
         wishes: dict[str, Any] = self.wishes()
-        handle = await self.client.create(self.spell(name.path), file, access=ACCESS, **wishes)
-        assert isinstance(handle, Handle)
+        handle = await self.client.create(
+            self.spell(name.path), file, access=ACCESS, also=(Status.SHARING_VIOLATION,), **wishes
+        )
+        if not isinstance(handle, Handle):
+            self.sim.count("not shared")
+            return None
         sizes = handle.stream.size.seen(since, self.sim.clock.tick())
         assert handle.size in sizes, f"{name.path} opens with size {handle.size}, allowed {sizes}"
         return handle
@@ -257,12 +267,22 @@ class Actor(ByteActor):
             op = self.begin(f"delete {name.path}")
             name.holds.put(op, None)
             file.name_ops.append(op)
-            await self.change(
-                op, lambda: self.client.guarded(lambda: self.client.tree.remove(self.spell(name.path)))
-            )
+            try:
+                await self.change(op, lambda: self._remove(name))
+            except Refused:
+                return
             self.sim.count("deleted")
         finally:
             name.gate.leave()
+
+    async def _remove(self, name: ModelName) -> None:
+        tree = self.client.tree
+        try:
+            await self.client.guarded(lambda: tree.remove(self.spell(name.path)))
+        except StatusError as error:
+            if error.status != Status.SHARING_VIOLATION:
+                raise
+            raise Refused from error
 
     async def rename(self) -> None:
         source, target = self.rng.sample(self.model.names, 2)
@@ -284,8 +304,14 @@ class Actor(ByteActor):
         if file is None:
             return
         replace = self.rng.random() < 0.6
-        handle = await self.client.create(source.path, file, access=dtyp.DELETE | dtyp.FILE_READ_ATTRIBUTES)
-        assert isinstance(handle, Handle)
+        handle = await self.client.create(
+            source.path,
+            file,
+            access=dtyp.DELETE | dtyp.FILE_READ_ATTRIBUTES,
+            also=(Status.SHARING_VIOLATION,),
+        )
+        if not isinstance(handle, Handle):
+            return
         try:
             info = FileRenameInformation(
                 replace_if_exists=replace, file_name=target.path.replace("/", "\\")

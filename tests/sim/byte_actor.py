@@ -176,11 +176,7 @@ class ByteActor:
             data = self.content(count * SECTOR)
             op = self.begin(f"write {first}+{count} of {handle.path}")
             handle.stream.write(op, first, data)
-            if (
-                handle.may_cache_writes
-                and handle.generation == self.client.generation
-                and self.rng.random() < 0.6
-            ):
+            if handle.may_cache_writes and handle.is_certain and self.rng.random() < 0.6:
                 op.answered(self.sim.clock.tick())
                 self.client.dirty.setdefault(handle.stream, []).append(
                     Dirty(handle, first * SECTOR, data, op)

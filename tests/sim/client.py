@@ -6,6 +6,7 @@ cut;
 they are taken up when the answer arrived. So whatever two clients believe at once, the server has promised
 to both.
 """
+
 from __future__ import annotations
 
 import random
@@ -165,6 +166,10 @@ class SimClient:
                 return True
         return False
 
+    @property
+    def is_up(self) -> bool:
+        return self._up.is_set()
+
     async def connected(self) -> int:
         while not self._up.is_set():
             await self._up.wait()
@@ -253,6 +258,7 @@ class SimClient:
             contexts=tuple(wanted),
         )
         file.opens += 1
+        began = self.sim.clock.tick()
         try:
             status, message, order = await self.call(
                 Command.CREATE, request, generation=generation, also=also
@@ -281,7 +287,12 @@ class SimClient:
             life=self.node,
             stream_name=stream,
             opens_then=file.opens,
+            share=share,
+            opened_at=self.sim.clock.tick(),
         )
+        for other in [other for client in self.sim.clients for other in client.handles]:
+            beside = other.stream is handle.stream and other.is_certain and other.opened_at < began
+            assert not (beside and other.excludes(access, share)), f"{handle} was opened beside {other}"
         handle.durable = _durable_version(found)
         self.handles[handle] = None
         self._granted(handle, response.oplock_level, found, order)
@@ -296,7 +307,8 @@ class SimClient:
             answer = ctx.decode_lease_untrusted(data)
             assert answer.lease_key == handle.lease.key
             state = answer.lease_state
-            handle.lease.granted(order, state)
+            is_breaking = bool(answer.lease_flags & ctx.SMB2_LEASE_FLAG_BREAK_IN_PROGRESS)
+            handle.lease.granted(order, state, is_breaking)
             self.believe(handle.stream, handle.lease, handle.lease.state)
             return
         for at, new in self.oplock_breaks.pop(handle.file_id, ()):
@@ -502,7 +514,7 @@ class SimClient:
             if lease is not None:
                 keep = 0 if is_silent else keep
                 lease.state &= keep
-                lease.breaks.append((self.connection.arrivals, keep))
+                lease.breaks.append((self.connection.arrivals + 1, keep))
                 if await self._give_up(lease):
                     is_silent = False
             if is_silent:

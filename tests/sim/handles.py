@@ -72,9 +72,11 @@ class SimLease:
     def __repr__(self) -> str:
         return f"lease {self.key.hex()[:16]} state {self.state}"
 
-    def granted(self, order: int, state: int) -> None:
+    def granted(self, order: int, state: int, is_breaking: bool) -> None:
+        """`is_breaking`: the state is the one from which a break takes something; we may have answered it."""
         if order > self.granted_at:
-            self.granted_at, self.state = order, state
+            self.granted_at = order
+            self.state = state & self.breaks[-1][1] if is_breaking and self.breaks else state
         for at, new in self.breaks:
             if at > self.granted_at:
                 self.state &= new
@@ -96,6 +98,9 @@ class Handle:
     level: int = 0
     lease: SimLease | None = None
     stream_name: str = ""
+    share: int = 7
+    opened_at: int = 0
+    """The moment when it was granted."""
     durable: int = 0
     """Version of the durable handle, 0: none."""
     opens_then: int = 0
@@ -125,8 +130,26 @@ class Handle:
             return bool(self.lease.state & SMB2_LEASE_HANDLE_CACHING)
         return self.level == SMB2_OPLOCK_LEVEL_BATCH
 
+    @property
+    def is_certain(self) -> bool:
+        """The server has it, as far as its client can know."""
+        return self.is_open and self.generation == self.client.generation and self.client.is_up
+
+    def excludes(self, access: int, share: int) -> bool:
+        """Another open with this access and sharing cannot be beside it."""
+        return bool(_shares(access) & ~self.share or _shares(self.access) & ~share)
+
     def __repr__(self) -> str:
         return f"open {self.file_id.persistent:#x} of client {self.client.number} on {self.path}"
+
+
+def _shares(access: int) -> int:
+    """What others must share for this access ([MS-FSA] 2.1.5.1.2 Open of an Existing File)."""
+    return (
+        (fscc.FILE_SHARE_READ if access & (dtyp.FILE_READ_DATA | dtyp.FILE_EXECUTE) else 0)
+        | (fscc.FILE_SHARE_WRITE if access & (dtyp.FILE_WRITE_DATA | dtyp.FILE_APPEND_DATA) else 0)
+        | (fscc.FILE_SHARE_DELETE if access & dtyp.DELETE else 0)
+    )
 
 
 @dataclass(frozen=True)
