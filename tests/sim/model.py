@@ -222,7 +222,8 @@ class ModelStream:
             allowed = [ZEROS] if register is None else register.seen(since, now)
             if any(value.startswith(found) for value in allowed):
                 continue
-            if register is None or not register.maybe() or not _is_of(found, allowed):  # a part of it was done
+            was_half_done = register is not None and register.maybe() and _is_of(found, allowed)
+            if not was_half_done:
                 raise AssertionError(
                     f"{what}: sector {(offset + at) // SECTOR} reads {_differs(found, allowed)}; "
                     f"history {register}, read {since}..{now}"
