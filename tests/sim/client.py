@@ -2,9 +2,8 @@
 breaks.
 
 Beliefs are dropped before the server is told (close, acknowledgment, unlock), and the moment a connection is
-cut;
-they are taken up when the answer arrived. So whatever two clients believe at once, the server has promised
-to both.
+cut; they are taken up when the answer arrived. So whatever two clients believe at once, the server has
+promised to both.
 """
 
 from __future__ import annotations
@@ -57,6 +56,7 @@ from tests.sim.handles import (
 )  # fmt: skip
 from tests.sim.model import ModelFile, ModelStream
 from tests.sim.node import PASSWORD, USER, SimNode
+from tests.sim.opening import check_node, durable_contexts, durable_version, wire_name
 
 if TYPE_CHECKING:
     from smbsrv.connection import Connection as ServerConnection
@@ -240,9 +240,8 @@ class SimClient:
         stream: str = "",
     ) -> Handle | Status:
         """Open; beliefs are taken up. A status of `also` is handed back. Raises: Lost, StatusError."""
-        generation = self.generation
-        guid = self.rng.randbytes(16) if self.dialect >= 0x0300 else b""
-        wanted = [CreateContext(ctx.SMB2_CREATE_QUERY_ON_DISK_ID), *_durable_contexts(durable, guid)]
+        generation, guid = self.generation, self.rng.randbytes(16) if self.dialect >= 0x0300 else b""
+        wanted = [CreateContext(ctx.SMB2_CREATE_QUERY_ON_DISK_ID), *durable_contexts(durable, guid)]
         lease = self._lease_for(file, stream) if lease_state >= 0 and self.dialect >= 0x0210 else None
         if lease is not None:
             oplock = SMB2_OPLOCK_LEVEL_LEASE
@@ -271,12 +270,12 @@ class SimClient:
             return status
         response = CreateResponse.decode_untrusted(message)
         found = {context.name: context.data for context in response.contexts}
-        _check_node(file, found, path)
+        check_node(file, found, path)
         handle = Handle(
             self,
             generation,
             file,
-            file.streams[stream] if file.streams else ModelStream(file.name_ops[0]),
+            file.streams[stream],
             path,
             response.file_id,
             access,
@@ -290,13 +289,18 @@ class SimClient:
             share=share,
             opened_at=self.sim.clock.tick(),
         )
-        for other in [other for client in self.sim.clients for other in client.handles]:
-            beside = other.stream is handle.stream and other.is_certain and other.opened_at < began
-            assert not (beside and other.excludes(access, share)), f"{handle} was opened beside {other}"
-        handle.durable = _durable_version(found)
+        self._check_sharing(handle, began)
+        handle.durable = durable_version(found)
         self.handles[handle] = None
         self._granted(handle, response.oplock_level, found, order)
         return handle
+
+    def _check_sharing(self, handle: Handle, began: int) -> None:
+        """Whoever had the stream open all the while shares it with this open, and the other way round."""
+        for other in [other for client in self.sim.clients for other in client.handles]:
+            beside = other.stream is handle.stream and other.is_certain and other.opened_at < began
+            alone = beside and other.excludes(handle.access, handle.share)
+            assert not alone, f"{handle} was opened beside {other}"
 
     def _granted(self, handle: Handle, level: int, found: dict[bytes, bytes], order: int) -> None:
         if handle.generation != self.generation or not self._up.is_set():
@@ -333,8 +337,7 @@ class SimClient:
         lease = self.leases.get(key)
         if lease is None:
             version = 2 if self.dialect >= 0x0300 and self.rng.random() < 0.8 else 1
-            of = file.streams.get(stream) or file.streams.get("") or ModelStream(file.name_ops[0])
-            lease = self.leases[key] = SimLease(key, version, of)
+            lease = self.leases[key] = SimLease(key, version, file.streams[stream])
         return lease
 
     def _same_lease(self, old: SimLease) -> SimLease:
@@ -580,32 +583,3 @@ class SimClient:
             )
         except Lost:
             pass
-
-
-def wire_name(path: str, stream: str = "") -> str:
-    return path.replace("/", "\\") + (f":{stream}" if stream else "")
-
-
-def _durable_contexts(durable: bool, guid: bytes) -> list[CreateContext]:
-    """What asks for a durable open: version 2 where there is a create GUID."""
-    if not durable:
-        return []
-    if guid:
-        asked = ctx.DurableHandleRequestV2(create_guid=guid).encode()
-        return [CreateContext(ctx.SMB2_CREATE_DURABLE_HANDLE_REQUEST_V2, asked)]
-    return [CreateContext(ctx.SMB2_CREATE_DURABLE_HANDLE_REQUEST, ctx.DurableHandleRequest().encode())]
-
-
-def _durable_version(found: dict[bytes, bytes]) -> int:
-    """The version of durability that was granted; 0: none."""
-    if ctx.SMB2_CREATE_DURABLE_HANDLE_REQUEST_V2 in found:
-        return 2
-    return int(ctx.SMB2_CREATE_DURABLE_HANDLE_REQUEST in found)
-
-
-def _check_node(file: ModelFile, found: dict[bytes, bytes], path: str) -> None:
-    """A file keeps its id."""
-    node_id = ctx.OnDiskId.decode_untrusted(found[ctx.SMB2_CREATE_QUERY_ON_DISK_ID]).disk_file_id
-    if file.node_id is None:
-        file.node_id = node_id
-    assert node_id == file.node_id, f"{path} is node {node_id}, not {file.node_id}"

@@ -275,17 +275,14 @@ def _differs(found: bytes, allowed: list[bytes]) -> str:
 
 
 class ModelFile:
-    """A file or directory, whatever its name. `gate`: shared to read and to write in place, alone to change
+    """A file, whatever its name. `gate`: shared to read and to write in place, alone to change
     sizes."""
 
-    def __init__(self, number: int, op: Op, is_directory: bool = False) -> None:
+    def __init__(self, number: int, op: Op) -> None:
         self.number = number
-        self.is_directory = is_directory
         self.node_id: int | None = None
         self.gate = Gate()
-        self.streams: dict[str, ModelStream] = (
-            {} if is_directory else {"": ModelStream(op), SIDE: ModelStream(op)}
-        )
+        self.streams = {"": ModelStream(op), SIDE: ModelStream(op)}
         self.hidden: Register[bool] = Register(op, False)
         self.name_ops: list[Op] = [op]
         """What gave it its names, and took them."""
