@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from smbclient.tree import Tree
 from smbproto import dtyp, fscc
-from smbproto.fscc.file_info import (
-    FileRenameInformation,
-)
+from smbproto.fscc.directory import decode_directory_untrusted
+from smbproto.fscc.file_info import FileRenameInformation
 from smbproto.fscc.fsctl import CopyChunk, CopyChunkInput, CopyChunkResponse, ResumeKey
 from smbproto.smb2.header import Command
 from smbproto.smb2.ioctl import IoctlRequest, IoctlResponse
+from smbproto.smb2.query_directory import QueryDirectoryRequest, QueryDirectoryResponse
 from smbproto.status import Status, StatusError
 from tests.sim.byte_actor import IO_SECTORS_MAX, LEASES, OPLOCKS, SIZE_MAX, ByteActor, HalfDone, Refused
 from tests.sim.client import SimClient
@@ -343,10 +344,7 @@ class Actor(ByteActor):
         since = self.sim.clock.tick()
         tree = self.client.tree
 
-        async def entries() -> list[tuple[str, int]]:
-            return [(entry.name, entry.inode()) async for entry in tree.scandir(directory)]
-
-        found = await self.client.guarded(entries)
+        found = await self.client.guarded(lambda: self._entries(tree, directory))
         now = self.sim.clock.tick()
         by_name = {name.lower(): node_id for name, node_id in found}
         assert len(by_name) == len(found), f"a name is listed twice: {found}"
@@ -362,6 +360,37 @@ class Actor(ByteActor):
             if name and name.rpartition("/")[0] == directory:
                 assert by_name.pop(name.rpartition("/")[2].lower(), None) is not None, f"{name} is not listed"
         assert not by_name, f"nobody made {by_name}"
+
+    async def _entries(self, tree: Tree, directory: str) -> list[tuple[str, int]]:
+        """A listing in parts of any size, with pauses between them."""
+        kind, room = fscc.FILE_ID_FULL_DIRECTORY_INFORMATION, self.rng.choice((250, 600, 65536))
+        found: list[tuple[str, int]] = []
+        async with await tree.create(
+            directory,
+            access=dtyp.FILE_LIST_DIRECTORY | dtyp.FILE_READ_ATTRIBUTES,
+            options=fscc.FILE_DIRECTORY_FILE,
+        ) as opened:
+            while True:
+                request = QueryDirectoryRequest(
+                    file_information_class=kind,
+                    file_id=opened.file_id,
+                    file_name="*",
+                    output_buffer_length=room,
+                )
+                try:
+                    message = await tree.call(Command.QUERY_DIRECTORY, request, f"listing {directory!r}")
+                except StatusError as error:
+                    if error.status != Status.NO_MORE_FILES:
+                        raise
+                    break
+                output = QueryDirectoryResponse.decode_untrusted(message).output
+                found += [
+                    (entry.file_name, entry.file_id)
+                    for entry in decode_directory_untrusted(kind, output)
+                    if entry.file_name not in (".", "..")
+                ]
+                await trio.sleep(self.rng.expovariate(1 / 0.01))
+        return found
 
     async def ask(self) -> None:
         """Is there a file by this name?"""

@@ -97,7 +97,7 @@ class Simulation:
         self.plan = Plan.draw(self.rng)
         self.clock = Clock()
         directories = ["", "Some directory", "Some directory/Another"][: self.rng.randint(1, 3)]
-        self.model = Model(self.clock, directories, self.rng.randint(2, 5))
+        self.model = Model(self.clock, directories, self.rng.randint(2, 6))
         self.counts: Counter[str] = Counter()
         self.disks: list[FaultyDisk] = []
         self.node: SimNode | None = None
