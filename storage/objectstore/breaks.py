@@ -161,8 +161,14 @@ class Breaks:
             self._breaking.remove(holder)
 
     def settled(self, holder: Holder) -> None:
-        """A break ended, however: whoever waits looks again."""
+        """A break ended, however: whoever waits looks again. Opens that are kept for lost clients are kept by
+        HANDLE caching; one that shares its lease with a live open may have lost it."""
         self.forget(holder)
+        if not holder.is_breaking and not holder.state & caching.HANDLE:
+            opens: list[OpenFile] = holder.opens  # type: ignore[assignment]
+            for one in tuple(opens):
+                if may_purge(one.keeping):
+                    self._purge(one)
         stream_state = holder.caching.identity
         assert isinstance(stream_state, StreamState)
         stream_state.wake()
