@@ -199,6 +199,7 @@ class Simulation:
                         actor = Actor(self, client, random.Random(rng.getrandbits(64)))
                         self.actors.append(actor)
                         users.start_soon(actor.run, plan.activities)
+            await self.serving()  # a restart that is under way is not left half done
             nursery.cancel_scope.cancel()
 
     async def _watch(self) -> None:
