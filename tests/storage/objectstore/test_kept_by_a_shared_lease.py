@@ -1,8 +1,8 @@
 """A kept open and a live one on the same lease.
 
-Found by the simulation: a client lost the answer to its CREATE, came back, and opened the file again with the
-same lease key. Then the lease was broken, and the live open answered. The kept open stayed, without any caching
-that somebody could break, and held up deleting the file until its time was over.
+Found by the simulation: a client lost the answer to its CREATE, came back, and opened the file again with
+the same lease key. Then the lease was broken, and the live open answered. The kept open stayed, without any
+caching that somebody could break, and held up deleting the file until its time was over.
 """
 
 import pytest
