@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -180,6 +181,7 @@ def main() -> int:
     finally:
         for target in targets.values():
             target.stop()
+        shutil.rmtree(scratch, ignore_errors=True)
         if options.json:
             Path(options.json).write_text(json.dumps(answers, indent=1))
     return 0
