@@ -124,6 +124,7 @@ class Actor(ByteActor):
         finally:
             if not handle.is_lingering:
                 await self.let_go(handle)
+            await self.client.quiet_if_lost()
             name.gate.leave()
 
     async def again(self, handle: Handle) -> bool:
@@ -148,7 +149,8 @@ class Actor(ByteActor):
                     handle = await self.make(name)
                     name.gate.downgrade()
                     return handle
-            except BaseException:
+            except Lost:
+                await self.client.quiet()
                 name.gate.leave()
                 raise
             name.gate.downgrade()
@@ -156,7 +158,8 @@ class Actor(ByteActor):
         assert file is not None
         try:
             handle = await self.open(name, file)
-        except BaseException:
+        except Lost:
+            await self.client.quiet()
             name.gate.leave()
             raise
         if handle is None:
@@ -435,6 +438,7 @@ class Actor(ByteActor):
                 await self.client.close(handle)
             except Lost:
                 pass
+        await self.client.quiet_if_lost()
 
     async def _copy(self, source: Handle, target: Handle) -> None:
         first, second = sorted((source.file, target.file), key=lambda file: file.number)

@@ -182,6 +182,10 @@ class SimClient:
             await trio.sleep(0.05)
         self._lost.clear()
 
+    async def quiet_if_lost(self) -> None:
+        if self._lost:
+            await self.quiet()
+
     # -- requests ------------------------------------------------------------------------------------------
 
     async def call(

@@ -225,7 +225,8 @@ class Simulation:
             if wires:
                 self.count("wires cut")
                 self.trace("cut")
-                self.rng.choice(wires).cut()
+                half_open_s = self.rng.choice((0.0, 0.0, self.rng.uniform(0.2, 10.0)))
+                self.rng.choice(wires).cut(half_open_s)
 
         await self._every(self.plan.cuts_every_s, act)
 

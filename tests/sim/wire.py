@@ -3,8 +3,8 @@ bytes.
 
     client_end  <->  [carry: delays, pieces of any size, stalls]  <->  server_end
 
-`cut` resets it: what is under way is lost, and both ends learn of it. `stall_until` stops one direction for a
-while (a clogged path, a slow reader); nothing is lost then.
+`cut` resets it: what is under way is lost, and both ends learn of it, the server perhaps later (a half-open
+connection). `stall_until` stops one direction for a while (a clogged path, a slow reader); nothing is lost then.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class Wire:
         """Called once, before the server can know."""
         self.served_by: Connection | None = None
         """What the server made of it."""
+        self._half_open_s = 0.0
         self._scope = trio.CancelScope()
 
     async def run(self) -> None:
@@ -73,9 +74,15 @@ class Wire:
             self.done.set()
             with trio.CancelScope(shield=True):
                 await self._near.aclose()
-                await self._far.aclose()
+            try:
+                await trio.sleep(self._half_open_s)
+            finally:
+                with trio.CancelScope(shield=True):
+                    await self._far.aclose()
 
-    def cut(self) -> None:
+    def cut(self, half_open_s: float = 0.0) -> None:
+        """The client learns of it now, the server so much later."""
+        self._half_open_s = half_open_s
         if self.on_cut is not None:
             self.on_cut()
             self.on_cut = None
