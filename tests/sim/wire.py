@@ -4,7 +4,8 @@ bytes.
     client_end  <->  [carry: delays, pieces of any size, stalls]  <->  server_end
 
 `cut` resets it: what is under way is lost, and both ends learn of it, the server perhaps later (a half-open
-connection). `stall_until` stops one direction for a while (a clogged path, a slow reader); nothing is lost then.
+connection). `stall_until` stops one direction for a while (a clogged path, a slow reader); nothing is lost
+then.
 """
 
 from __future__ import annotations
