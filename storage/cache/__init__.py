@@ -1,0 +1,1 @@
+"""The write-back cache: a journal in front of a space."""
