@@ -1,0 +1,1 @@
+"""Long work of a pool, as jobs: repair, scrub, optimize, remove."""
