@@ -36,6 +36,7 @@ from storage.errors import DiskFailed, PoolFull, PoolUnavailable, SlabLost
 from storage.pool import frame, intents, opening, quorum, slots
 from storage.pool.allocation import FreeSlabs, choose_row, rows_available
 from storage.pool.batcher import Batcher, gather
+from storage.pool.codec import encode_record
 from storage.pool.member import Member
 from storage.pool.metadata import (
     CopyRecord,
@@ -44,7 +45,6 @@ from storage.pool.metadata import (
     PoolState,
     Record,
     RowRecord,
-    encode_record,
     pack_copies,
 )
 from storage.runtime import Runtime

@@ -20,17 +20,18 @@ from storage.disk import Disk
 from storage.errors import DiskFailed, LabelCorrupt, PoolFull, PoolInUse, SlabLost, StorageError
 from storage.pool import label as labels
 from storage.pool import opening, quorum
+from storage.pool.codec import encode_record
 from storage.pool.core import PoolCore
 from storage.pool.member import Member
 from storage.pool.metadata import (
     NAME_MAX_BYTES,
+    VERSION_NEWEST,
     DiskRecord,
     DiskState,
     DropSpaceRecord,
     PoolRecord,
     PoolState,
     SpaceRecord,
-    encode_record,
 )
 from storage.pool.opening import Opening
 from storage.pool.status import DISK_HEALTH, DiskStatus, PoolStatus, SpaceStatus, space_health
@@ -38,7 +39,8 @@ from storage.runtime import Runtime
 from storage.space import reconcile, slow
 from storage.space.mirror import MirrorSpace
 from storage.space.port import Space
-from storage.space.resiliency import RESILIENCIES, Provisioning
+from storage.space.resiliency import Provisioning, resiliency_of
+from storage.space.resiliency import resiliency as find_resiliency
 from storage.space.slabset import SlabSet
 from storage.space.stripemap import StripeMap
 from storage.units import BLOCK_BYTES
@@ -82,7 +84,9 @@ class Pool:
         if not overwrite:
             await _require_blank(disks)
         pool_id = runtime.random_bytes(16)
-        state = PoolState(PoolRecord(pool_id, slab_bytes, 1, name))
+        state = PoolState(
+            PoolRecord(pool_id, slab_bytes, 1, name, version=VERSION_NEWEST, next_disk=len(disks))
+        )
         members: dict[int, Member] = {}
         for number, disk in enumerate(disks):
             label = labels.plan(pool_id, name, runtime.random_bytes(16), number, disk.size_bytes, slab_bytes)
@@ -128,6 +132,7 @@ class Pool:
         core.voting = found.voting
         pool = cls(core, found.troubles)
         for space_id in state.spaces:
+            state.spaces[space_id].drop_joining()
             core.spaces[space_id] = pool._make_space(space_id)
         await pool._recover(found)
         return pool
@@ -236,15 +241,15 @@ class Pool:
         disks; fixed: too few slabs)."""
         core = self._core
         core.require_usable()
-        if resiliency not in RESILIENCIES:
-            raise ValueError(f"resiliency is one of {', '.join(RESILIENCIES)}, not {resiliency}")
+        strategy = find_resiliency(resiliency)
+        if strategy.parity_columns:
+            raise ValueError(f"no {resiliency} spaces yet")
         if any(space.name == name for space in core.spaces.values()):
             raise ValueError(f"pool {self.name} already has a space named {name}")
         if len(core.spaces) >= SPACES_MAX or size_bytes <= 0 or not name:
             raise ValueError(f"a space has a name and a size, a pool at most {SPACES_MAX} spaces")
         if len(name.encode()) > NAME_MAX_BYTES:
             raise ValueError(f"a space's name has at most {NAME_MAX_BYTES} bytes")
-        strategy = RESILIENCIES[resiliency]
         disks = len(core.online())
         slab_bytes = core.state.pool.slab_bytes
         columns = columns or strategy.columns_auto(disks)
@@ -365,10 +370,10 @@ class Pool:
                 is_incomplete |= bool(absent)
                 is_lost |= all(copy.stale or copy.disk not in there for copy in copies)
         health, operational = space_health(is_lost, bool(space.state.stale_rows), is_incomplete)
-        kinds = {(one.kind, one.copies): name for name, one in RESILIENCIES.items()}
+        kind = resiliency_of(record.kind, record.copies, record.parity_columns)
         return SpaceStatus(
             record.name,
-            kinds[record.kind, record.copies],
+            kind.name,
             record.copies,
             record.columns,
             record.interleave_bytes,

@@ -19,7 +19,8 @@ from typing import Final
 
 from storage.errors import LabelCorrupt
 from storage.pool import frame
-from storage.pool.metadata import PoolState, apply_all, build, decode_records
+from storage.pool.codec import apply_all, build, decode_records
+from storage.pool.metadata import PoolState
 from storage.units import BLOCK_BYTES
 
 SNAPSHOT_MAGIC: Final = b"SOFSSNAP"

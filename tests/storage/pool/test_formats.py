@@ -4,50 +4,70 @@ promises."""
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.errors import LabelCorrupt, PoolFull
-from storage.pool import allocation, frame, intents, label, metadata, quorum, slots
+from storage.pool import allocation, codec, frame, intents, label, metadata, quorum, slots
 from storage.pool.allocation import FreeSlabs
 from storage.pool.metadata import (
+    Awareness,
     CopyRecord,
+    DiskFlags,
     DiskRecord,
     DiskState,
+    DropDiskRecord,
+    DropJobRecord,
     DropRowRecord,
     DropSpaceRecord,
+    JobRecord,
+    MediaRule,
+    MediaType,
     PoolRecord,
     PoolState,
+    RetireMissing,
     RowRecord,
     SpaceRecord,
+    Usage,
 )
 from storage.space.resiliency import Provisioning, ResiliencyKind
 
 ids = st.binary(min_size=16, max_size=16)
+u8 = st.integers(0, 255)
 u16, u32, u64 = st.integers(0, 0xFFFF), st.integers(0, 0xFFFFFFFF), st.integers(0, (1 << 64) - 1)
 names = st.text(max_size=40)
+space_fields = (
+    *(u32, st.sampled_from(ResiliencyKind), st.integers(1, 8), st.integers(1, 8)),
+    *(st.sampled_from(Provisioning), u32, u64, names),
+)
 records = st.one_of(
     st.builds(PoolRecord, ids, u64, u32, names),
+    st.builds(
+        PoolRecord,
+        *(ids, u64, u32, names, st.integers(1, 2), u32, u32, u8, st.sampled_from(RetireMissing), u32, u8),
+    ),
     st.builds(DiskRecord, u32, ids, u64, u32, st.sampled_from(DiskState), names, names),
     st.builds(
-        SpaceRecord,
-        u32,
-        st.sampled_from(ResiliencyKind),
-        st.integers(1, 8),
-        st.integers(1, 8),
-        st.sampled_from(Provisioning),
-        u32,
-        u64,
-        names,
+        DiskRecord,
+        *(u32, ids, u64, u32, st.sampled_from(DiskState), names, names),
+        *(st.sampled_from(MediaType), st.sampled_from(Usage), st.sampled_from(list(DiskFlags))),
     ),
-    st.builds(DropSpaceRecord, u32),
+    st.builds(SpaceRecord, *space_fields),
+    st.builds(
+        SpaceRecord,
+        *(*space_fields, st.just(0), u8, u32),
+        *(st.sampled_from(MediaType), st.sampled_from(MediaRule), st.sampled_from(Awareness)),
+    ),
+    st.builds(JobRecord, u32, u8, st.none() | st.integers(0, 1 << 30), u8, st.binary(max_size=1024)),
+    *(st.builds(kind, u32) for kind in (DropSpaceRecord, DropDiskRecord, DropJobRecord)),
     st.builds(
         RowRecord,
         u32,
         u32,
-        st.lists(st.builds(CopyRecord, u16, u32, st.booleans()), min_size=1, max_size=8).map(
+        st.lists(st.builds(CopyRecord, u16, u32, st.booleans(), st.booleans()), min_size=1, max_size=8).map(
             metadata.pack_copies
         ),
     ),
@@ -58,8 +78,8 @@ records = st.one_of(
 @settings(max_examples=150)
 @given(st.lists(records, max_size=5))
 def test_records_survive_the_disk(some: list[metadata.Record]) -> None:
-    data = b"".join(map(metadata.encode_record, some))
-    assert list(metadata.decode_records(memoryview(data))) == some
+    data = b"".join(map(codec.encode_record, some))
+    assert list(codec.decode_records(memoryview(data))) == some
 
 
 @settings(max_examples=150)
@@ -67,11 +87,11 @@ def test_records_survive_the_disk(some: list[metadata.Record]) -> None:
 def test_spoiled_records_are_refused_or_read_never_anything_else(
     some: list[metadata.Record], data: st.DataObject
 ) -> None:
-    good = bytearray(b"".join(map(metadata.encode_record, some)))
+    good = bytearray(b"".join(map(codec.encode_record, some)))
     good[data.draw(st.integers(0, len(good) - 1))] ^= data.draw(st.integers(1, 255))
     cut = data.draw(st.integers(0, len(good)))
     try:
-        list(metadata.decode_records(memoryview(bytes(good[:cut]))))
+        list(codec.decode_records(memoryview(bytes(good[:cut]))))
     except LabelCorrupt:
         pass
 
@@ -158,15 +178,63 @@ def test_metadata_that_breaks_the_slab_rules_is_refused() -> None:
             a_state(rows).check()
 
 
+def a_parity_state(copies: list[CopyRecord]) -> PoolState:
+    state = a_state()
+    state.apply(DiskRecord(3, b"3" * 16, 1 << 30, 10, DiskState.OK, "d3"))
+    kind = ResiliencyKind.PARITY, 1, 3, Provisioning.THIN, 65536, 1 << 30, "p"
+    state.apply(SpaceRecord(2, *kind, parity_columns=1))
+    state.apply(RowRecord(2, 0, metadata.pack_copies(copies)))
+    return state
+
+
+def test_the_columns_of_a_parity_row_are_on_different_disks() -> None:
+    copies = [CopyRecord(number, 1) for number in range(3)]
+    a_parity_state(copies).check()
+    a_parity_state([*copies[:2], CopyRecord(3, 0, True, True), copies[2]]).check()
+    for bad in (
+        [copies[0], copies[1], CopyRecord(1, 2)],
+        [copies[0], CopyRecord(2, 0, True, True), copies[1], copies[2]],
+    ):
+        with pytest.raises(LabelCorrupt, match="two columns of a row on disk"):
+            a_parity_state(bad).check()
+
+
+def test_a_joining_copy_belongs_to_the_column_before_it_and_is_not_one_of_its_copies() -> None:
+    state = a_state()
+    state.apply(SpaceRecord(1, ResiliencyKind.MIRROR, 2, 2, Provisioning.THIN, 65536, 1 << 30, "s"))
+    first, second = [CopyRecord(0, 0), CopyRecord(1, 0, True)], [CopyRecord(1, 1), CopyRecord(2, 1)]
+    joins = CopyRecord(2, 5, True, True)
+    state.apply(RowRecord(1, 3, metadata.pack_copies([*first, joins, *second])))
+    state.check()
+    space = state.spaces[1]
+    assert space.columns(3) == [[*first, joins], second]
+    assert (space.stale_rows, space.joining_rows) == ({3}, {3})
+    space.drop_joining()
+    assert space.columns(3) == [first, second] and (space.stale_rows, space.joining_rows) == ({3}, set())
+    state.apply(RowRecord(1, 3, metadata.pack_copies([joins, *first, *second])))
+    with pytest.raises(LabelCorrupt):
+        state.check()
+
+
+def test_records_that_say_nothing_new_keep_the_bytes_of_version_1() -> None:
+    """Pools of version 1 stay readable for the program that made them, until they are upgraded."""
+    for record in a_state().records():
+        assert codec.encode_record(record)[0] in (1, 2, 3)
+    newest = PoolRecord(b"P" * 16, 1 << 20, 5, "tank", version=metadata.VERSION_NEWEST)
+    assert codec.encode_record(newest)[0] == 7
+    with pytest.raises(LabelCorrupt, match="version 3"):
+        list(codec.decode_records(memoryview(codec.encode_record(replace(newest, version=3)))))
+
+
 def test_a_slot_is_read_up_to_its_last_whole_record() -> None:
     state = a_state()
     snapshot = frame.encode(
-        slots.SNAPSHOT_MAGIC, 100, b"".join(map(metadata.encode_record, state.records())), 7
+        slots.SNAPSHOT_MAGIC, 100, b"".join(map(codec.encode_record, state.records())), 7
     )
     row = RowRecord(1, 4, metadata.pack_copies([CopyRecord(0, 0), CopyRecord(1, 0)]))
-    first = frame.encode(slots.RECORD_MAGIC, 101, metadata.encode_record(row), 7)
-    second = frame.encode(slots.RECORD_MAGIC, 102, metadata.encode_record(DropRowRecord(1, 4)), 7)
-    stale = frame.encode(slots.RECORD_MAGIC, 95, metadata.encode_record(DropSpaceRecord(1)), 7)
+    first = frame.encode(slots.RECORD_MAGIC, 101, codec.encode_record(row), 7)
+    second = frame.encode(slots.RECORD_MAGIC, 102, codec.encode_record(DropRowRecord(1, 4)), 7)
+    stale = frame.encode(slots.RECORD_MAGIC, 95, codec.encode_record(DropSpaceRecord(1)), 7)
 
     def read(*parts: bytes) -> slots.SlotContent:
         return slots.parse(memoryview(b"".join(parts).ljust(65536, b"\0")), 7)
@@ -299,9 +367,9 @@ def test_a_thousand_disks_are_filled_evenly_and_their_map_is_read_back() -> None
         copies = [copy for ones in allocation.choose_row(disks, 8, 2, row) for copy in ones]
         state.apply(RowRecord(1, row, metadata.pack_copies(copies)))
     assert {free.count - free.free for free in disks.values()} == {2}
-    data = b"".join(map(metadata.encode_record, state.records()))
-    again = metadata.build(memoryview(data))
+    data = b"".join(map(codec.encode_record, state.records()))
+    again = codec.build(memoryview(data))
     again.check()
     assert again == state
     rows = (1 << 50) // (8 * slab)
-    assert rows * len(metadata.encode_record(RowRecord(1, 0, state.spaces[1].rows[0]))) < label.SLOT_MAX_BYTES
+    assert rows * len(codec.encode_record(RowRecord(1, 0, state.spaces[1].rows[0]))) < label.SLOT_MAX_BYTES

@@ -234,7 +234,7 @@ def test_bad_arguments_are_refused_with_nothing_changed() -> None:
         await pool.create_space("a", "simple", SIZE)
         for arguments in (
             ("a", "simple", SIZE),
-            ("b", "parity", SIZE),
+            ("b", "raid-5", SIZE),
             ("", "simple", SIZE),
             ("b", "simple", 0),
         ):
