@@ -1,0 +1,1 @@
+"""Single and dual parity: codec, map, and the machine behind `SpaceMachine` and `Backing`."""
