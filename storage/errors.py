@@ -32,6 +32,10 @@ class VolumeFull(StorageError):
     """The file system has no free cluster left in its space."""
 
 
+class QuotaExceeded(VolumeFull):
+    """The owner of a file may not have so many bytes."""
+
+
 class PoolUnavailable(StorageError):
     """Too few of the pool's disks are there (below quorum), or they belong to someone else."""
 

@@ -24,7 +24,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from storage.errors import StorageError
-from storage.fs.port import Entry, ExtendedAttribute, Node, Stream, VolumeIdentity, VolumeUsage
+from storage.fs.port import (
+    Entry,
+    ExtendedAttribute,
+    Node,
+    QuotaControl,
+    QuotaRecord,
+    Stream,
+    VolumeIdentity,
+    VolumeUsage,
+)
 from storage.objectstore.errors import status_error
 
 __all__ = [
@@ -41,6 +50,8 @@ __all__ = [
     "Node",
     "OpenRequest",
     "OpenResult",
+    "QuotaControl",
+    "QuotaRecord",
     "RangeLock",
     "StorageError",
     "Stream",
@@ -322,6 +333,28 @@ class File(Protocol):
     def object_id(self, create: bool) -> bytes: ...
     def set_object_id(self, object_id: bytes) -> None: ...
     def delete_object_id(self) -> None: ...
+
+    # quotas
+    quota_scan_at: bytes
+    """The SID after which an enumeration through this open goes on; b"" at the beginning."""
+
+    def usage(self) -> VolumeUsage:
+        """The volume's, within what an enforced quota leaves to the user of the open."""
+        ...
+
+    def quota_control(self) -> QuotaControl | None:
+        """None: the volume keeps no quotas; the calls below are then NOT_SUPPORTED."""
+        ...
+
+    def set_quota_control(self, control: QuotaControl) -> None: ...
+    def quotas(self) -> list[QuotaRecord]:
+        """Those that the user may see, in the order of their SIDs' bytes."""
+        ...
+
+    def quota(self, sid: bytes) -> QuotaRecord: ...
+    def set_quotas(self, records: Sequence[QuotaRecord]) -> None:
+        """Thresholds and limits; a limit of -2 takes the entry away (NO_MATCH if there is none)."""
+        ...
 
     # directories
     def scan(self, pattern: str, restart: bool, reopen: bool) -> DirectoryScan:

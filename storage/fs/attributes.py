@@ -54,20 +54,22 @@ class Attributes(Names):
     # security -------------------------------------------------------------------------------------
     def security(self, node: Node) -> bytes:
         state: NodeState = node.private  # type: ignore[assignment]
-        number = state.security
-        descriptor = self._descriptors.get(number)
-        if descriptor is None:
-            rows = self._rows("select descriptor from securities where id=?", (number,))
-            if not rows:
-                raise CatalogCorrupt(f"node {node.id} has security descriptor {number}, which is not there")
-            descriptor = bytes(rows[0][0])
-            self._know_descriptor(number, descriptor)
-        return descriptor
+        return self._descriptors.get(state.security) or self._descriptor(state.security, node.id)
 
     def set_security(self, node: Node, descriptor: bytes) -> None:
         self._admit(1 + 2 * (len(descriptor) // limits.PAGE_BYTES + 1))
         state: NodeState = node.private  # type: ignore[assignment]
-        state.security = self._security_id(descriptor)
+        number = self._security_id(descriptor)
+        old, new = self._charged(node, state.security), self._charged(node, number)
+        if old is not new:
+            used = sum(stream.allocated_bytes for stream in self._named_streams(node).values())
+            used += 0 if node.data is None else node.data.allocated_bytes
+            if new is not None:
+                self._quotas.check(new, used)
+                self._quotas.charge(new, used)
+            if old is not None:
+                self._quotas.charge(old, -used)
+        state.security = number
         self._touch(node, state)
 
     def _security_id(self, descriptor: bytes) -> int:
@@ -87,13 +89,6 @@ class Attributes(Names):
         )
         self._know_descriptor(number, descriptor)
         return number
-
-    def _know_descriptor(self, number: int, descriptor: bytes) -> None:
-        if len(self._descriptors) >= limits.DESCRIPTORS_MAX:
-            self._descriptors.clear()
-            self._securities.clear()
-        self._descriptors[number] = descriptor
-        self._securities[descriptor] = number
 
     # extended attributes --------------------------------------------------------------------------
     def eas(self, node: Node) -> list[ExtendedAttribute]:

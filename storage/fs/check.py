@@ -4,12 +4,12 @@ mounted.
 Looked at: SQLite's own integrity check; names lead to nodes, nodes know their names and the number of their
 links, directories hang below the root; streams belong to nodes; runs lie inside the data space, do not
 overlap in their stream, agree with the stream's sizes; no cluster belongs to two streams unless the table
-of shared clusters says so; the allocation bitmaps hold what the runs hold; flags, descriptors and ids are
-there.
+of shared clusters says so; the allocation bitmaps hold what the runs hold; owners are charged what they
+have; flags, descriptors and ids are there.
 
 Derived, and so rebuilt by `repair`: link counts and known names, allocation bitmaps, shared clusters,
-allocated sizes, flags. A name that leads nowhere is removed; a node without a name gets one in the root,
-`found.<id>`. Anything else is only told.
+allocated sizes, flags, what owners are charged. A name that leads nowhere is removed; a node without a name
+gets one in the root, `found.<id>`. Anything else is only told.
 
 Nothing is written without `repair`. Files without a name that somebody held at a crash are no fault:
 mounting frees them."""
@@ -139,6 +139,7 @@ class _Checker:
         self._sizes()
         self._shared()
         self._groups()
+        self._quotas()
 
     def _count_names(self) -> None:
         """How many entries lead to each node, and one of them."""
@@ -336,6 +337,21 @@ class _Checker:
                 f"allocation group {group}: {states.count(1)} clusters are in use, the group is not there"
             )
 
+    # quotas
+    def _has_quotas(self) -> bool:
+        return bool(self._query("select 1 from sqlite_master where name = 'quotas'"))
+
+    def _quotas(self) -> None:
+        if not self._has_quotas():
+            return  # a catalog of version 1; mounting it makes them
+        stored = {bytes(sid): used for sid, used in self._query("select sid, used from quotas")}
+        real = schema.charges(self._db)
+        for sid in sorted(stored.keys() | real.keys()):
+            if stored.get(sid, 0) != real.get(sid, 0):
+                self.report.problem(
+                    f"owner {sid.hex()} is charged {stored.get(sid, 0)} bytes and has {real.get(sid, 0)}"
+                )
+
     # repair
     def repair(self) -> None:
         """Rebuild what is derived, inside the caller's transaction."""
@@ -399,6 +415,11 @@ class _Checker:
             bitmap = None if used == GROUP_CLUSTERS else pack(states)
             run("insert into groups(id, used, bitmap) values(?,?,?)", (group, used, bitmap))
         self.report.repaired.append("allocation bitmaps and shared clusters are rebuilt from the runs")
+        if self._has_quotas():
+            run("update quotas set used = 0")
+            for sid, used in schema.charges(self._db).items():
+                run("insert or ignore into quotas values(?, 0, -1, -1, 0, 0)", (sid,))
+                run("update quotas set used = ? where sid = ?", (used, sid))
 
 
 assert limits.GROUP_CLUSTERS == GROUP_CLUSTERS

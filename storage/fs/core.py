@@ -23,7 +23,8 @@ from storage.fs.allocator import Allocator
 from storage.fs.extents import ExtentMap, Run
 from storage.fs.layout import Layout
 from storage.fs.overlay import Overlay
-from storage.fs.port import Node, NodeId, Stream
+from storage.fs.port import Node, NodeId, QuotaControl, Stream
+from storage.fs.quotas import TRACK, UNLIMITED, Charged, Quotas
 from storage.fs.shared import SharedClusters
 from storage.fs.state import (
     ATTRIBUTE_DIRECTORY,
@@ -98,7 +99,17 @@ class Core:
         self._rows_max = min(limits.COMMIT_ROWS_MAX, layout.wal_bytes // (4 * limits.PAGE_BYTES))
         self._room = 0
         meta = schema.read_meta(connection, layout)
+        schema.upgrade(connection)
         self._meta = meta
+        self._quotas = Quotas(
+            self._rows("select * from quotas"),
+            QuotaControl(
+                meta.get("quota_flags", TRACK),
+                meta.get("quota_threshold", UNLIMITED),
+                meta.get("quota_limit", UNLIMITED),
+            ),
+            self._note_quota,
+        )
         self._next_id = int(meta["next_id"])
         self._ids_end = self._next_id
         self._next_security = self._one("select coalesce(max(id), 0) + 1 from securities")
@@ -181,6 +192,56 @@ class Core:
         free = self._layout.database_bytes // limits.PAGE_BYTES - pages - limits.METADATA_RESERVE_PAGES
         self._room = 2 * free
 
+    # quotas -----------------------------------------------------------------------------------------
+    @property
+    def quotas(self) -> Quotas:
+        return self._quotas
+
+    def _note_quota(self) -> None:
+        """Limits are about to change, by themselves."""
+        self._admit(4)
+        self._changes += 1
+        if not self._armed:
+            self._arm()
+
+    def _descriptor(self, number: int, node_id: int) -> bytes:
+        descriptor = self._descriptors.get(number)
+        if descriptor is None:
+            rows = self._rows("select descriptor from securities where id=?", (number,))
+            if not rows:
+                raise CatalogCorrupt(f"node {node_id} has security descriptor {number}, which is not there")
+            descriptor = bytes(rows[0][0])
+            self._know_descriptor(number, descriptor)
+        return descriptor
+
+    def _know_descriptor(self, number: int, descriptor: bytes) -> None:
+        if len(self._descriptors) >= limits.DESCRIPTORS_MAX:
+            self._descriptors.clear()
+            self._securities.clear()
+        self._descriptors[number] = descriptor
+        self._securities[descriptor] = number
+
+    def _charged(self, node: Node, security: int) -> Charged | None:
+        """Whom the bytes of a node with this descriptor are charged to."""
+        quotas = self._quotas
+        if not quotas.known(security):
+            quotas.learn(security, self._descriptor(security, node.id))
+        return quotas.charged(security)
+
+    def _charge(self, node: Node, delta_bytes: int) -> None:
+        """So many more bytes are allocated to the node. The caller touches it."""
+        if delta_bytes:
+            entry = self._charged(node, node.private.security)  # type: ignore[attr-defined]
+            if entry is not None:
+                self._quotas.charge(entry, delta_bytes)
+
+    def _check_quota(self, node: Node, clusters: int) -> None:
+        """Raises: QuotaExceeded if the node's owner may not have so many clusters more."""
+        if clusters > 0 and self._quotas.is_enforced:
+            entry = self._charged(node, node.private.security)  # type: ignore[attr-defined]
+            if entry is not None:
+                self._quotas.check(entry, clusters << limits.CLUSTER_SHIFT)
+
     # write-behind ---------------------------------------------------------------------------------
     def commit(self) -> None:
         """Everything changed so far is in the write-ahead log (in memory: `drain` makes it durable)."""
@@ -235,6 +296,11 @@ class Core:
         )
         if self._shared.touched:
             self._write_shared()
+        if self._quotas.is_dirty():
+            puts, drops, meta = self._quotas.take_dirty()
+            self._run("delete from quotas where sid=?", drops)
+            self._run(schema.PUT_QUOTA, puts)
+            self._run("insert or replace into meta values(?,?)", meta)
         if self._next_id + limits.ID_STEP // 2 > self._ids_end:
             self._ids_end = self._next_id + limits.ID_STEP
             self._run("insert or replace into meta values('next_id', ?)", [(self._ids_end,)])
@@ -428,6 +494,7 @@ class Core:
             extents = self._extents(stream)
             for run in extents.remove(0, extents.end()):
                 self._unreference(run.space, run.length)
+        self._charge(stream.node, -stream.allocated_bytes)
         holder: NodeState = stream.node.private  # type: ignore[assignment]
         if holder.is_stored and (stream.name or state.extents is not None):
             self._dead_streams.append(state.id)

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from storage.errors import PoolFull, VolumeFull
+from storage.errors import PoolFull, QuotaExceeded, VolumeFull
 from storage.fs.extents import DATA, HOLE, UNWRITTEN, Run
 from storage.fs.limits import (
     CLUSTER_BYTES,
@@ -54,6 +54,8 @@ class Plan:
     """(byte offset in the space, buffers, fresh)"""
     taken: list[tuple[int, int]] = field(default_factory=list)
     installs: list[Run] = field(default_factory=list)
+    growth: int = 0
+    """Clusters that the stream has not had."""
 
 
 class Data(Streams):
@@ -128,8 +130,8 @@ class Data(Streams):
         self._admit()
         try:
             plan = self._plan(stream, offset, data)
-        except VolumeFull:
-            if self._allocator.pending:
+        except VolumeFull as error:
+            if self._allocator.pending and not isinstance(error, QuotaExceeded):
                 return False
             raise
         done = False
@@ -165,8 +167,8 @@ class Data(Streams):
         end = offset + len(data)
         try:
             await self._carry_out(stream, state, self._plan(stream, offset, data), end)
-        except VolumeFull:
-            if not self._allocator.pending:
+        except VolumeFull as error:
+            if not self._allocator.pending or isinstance(error, QuotaExceeded):
                 raise
         else:
             return
@@ -181,6 +183,10 @@ class Data(Streams):
         for first, count in plan.taken:
             allocator.hide(first, count)
         done = False
+        charged = self._charged(stream.node, stream.node.private.security)  # type: ignore[attr-defined]
+        growth = plan.growth << CLUSTER_SHIFT
+        if charged is not None:
+            charged.promised += growth
         epoch = self._begin_move()
         try:
             for where, into in plan.reads:
@@ -192,6 +198,8 @@ class Data(Streams):
             raise VolumeFull(f"the pool has no room for a write that ends at {end}: {error}") from error
         finally:
             self._end_move(epoch)
+            if charged is not None:
+                charged.promised -= growth
             for first, count in plan.taken:
                 if done:
                     allocator.use_reserved(first, count)
@@ -222,7 +230,9 @@ class Data(Streams):
                 for gone in extents.put(*run):
                     if gone.space != run.space + gone.first - run.first:
                         self._unreference(gone.space, gone.length)
-            stream.allocated_bytes = extents.allocated << CLUSTER_SHIFT
+            allocated = extents.allocated << CLUSTER_SHIFT
+            self._charge(stream.node, allocated - stream.allocated_bytes)
+            stream.allocated_bytes = allocated
         elif end <= stream.valid_bytes:
             return
         if end > stream.valid_bytes:
@@ -254,6 +264,7 @@ class Data(Streams):
                 if not stream.node.attributes & ATTRIBUTE_SPARSE:
                     self._plan_gap(plan, stream, clusters_for(stream.size_bytes), offset >> CLUSTER_SHIFT)
             self._plan_range(plan, stream, begin, lead, data)
+            self._check_quota(stream.node, plan.growth)
         except VolumeFull:
             self._abandon(plan)
             raise
@@ -279,6 +290,8 @@ class Data(Streams):
             hint = -1 if before is None else before.space + (piece.first - before.first)
         runs = self._clusters(stream, piece.length, hint, growing)
         plan.taken += runs
+        if piece.state == HOLE:
+            plan.growth += piece.length
         return runs
 
     def _plan_range(self, plan: Plan, stream: Stream, begin: int, lead: int, data: memoryview) -> None:

@@ -46,6 +46,8 @@ DIRECTORY_LOAD_MAX: Final = 16_384
 MISSES_BEFORE_LOAD: Final = 4
 """Single look-ups in a directory before it is read whole."""
 DESCRIPTORS_MAX: Final = 4096
+QUOTAS_MAX: Final = 65_536
+"""Owners with a quota entry beyond which no further one is given limits."""
 
 WRITE_NOW_MAX: Final = 16 << 20
 AHEAD_CLUSTERS_MAX: Final = 256

@@ -123,11 +123,53 @@ class VolumeIdentity:
     component_max: int = 255
 
 
+class QuotaRecord(NamedTuple):
+    """What one owner uses and may use. `sid` in binary form; bytes, -1: no limit; `changed` is FILETIME."""
+
+    sid: bytes
+    used_bytes: int
+    threshold_bytes: int
+    limit_bytes: int
+    changed: int
+
+
+class QuotaControl(NamedTuple):
+    """The volume's own: FILE_VC_* flags of [MS-FSCC] 2.5.2 FileFsControlInformation, and what an owner has
+    who was given no limits of his own. Bytes, -1: no limit."""
+
+    flags: int
+    threshold_bytes: int
+    limit_bytes: int
+
+
+class QuotaBook(Protocol):
+    """A volume's quotas. Bytes are charged to the owners of files by the file system itself, which raises
+    QuotaExceeded for what would go beyond an enforced limit."""
+
+    @property
+    def control(self) -> QuotaControl: ...
+    def set_control(self, control: QuotaControl) -> None: ...
+    def records(self) -> list[QuotaRecord]:
+        """All, in the order of their SIDs' bytes."""
+        ...
+
+    def record(self, sid: bytes) -> QuotaRecord | None: ...
+    def set_limits(self, sid: bytes, threshold_bytes: int, limit_bytes: int, now: int) -> None: ...
+    def forget(self, sid: bytes) -> bool:
+        """The owner has the volume's limits again. False: there is no such entry."""
+        ...
+
+
 class FileSystem(Protocol):
     """What the object store may ask. See the module for durability, waiting and errors."""
 
     @property
     def identity(self) -> VolumeIdentity: ...
+    @property
+    def quotas(self) -> QuotaBook | None:
+        """None: this file system keeps none."""
+        ...
+
     def usage(self) -> VolumeUsage: ...
     def fold(self, name: str) -> str:
         """`name` upper-cased by the volume's table; two names are the same iff their folds are equal."""

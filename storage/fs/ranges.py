@@ -6,7 +6,7 @@ storage/fs/port.py."""
 from __future__ import annotations
 
 from storage.fs.data import Data, Plan
-from storage.fs.extents import DATA, UNWRITTEN
+from storage.fs.extents import DATA, HOLE, UNWRITTEN
 from storage.fs.limits import CLUSTER_BYTES, CLUSTER_MASK, CLUSTER_SHIFT
 from storage.fs.port import Stream
 from storage.fs.state import ATTRIBUTE_SPARSE, StreamState
@@ -139,6 +139,9 @@ class Ranges(Data):
         first, end = source_offset >> CLUSTER_SHIFT, clusters_for(source_end)
         shift = (target_offset >> CLUSTER_SHIFT) - first
         pieces = [run for run in self._extents(source).pieces(first, end) if run.state == DATA]
+        held = sum(run.length for run in self._extents(target).pieces(first + shift, end + shift)
+                   if run.state != HOLE)  # fmt: skip
+        self._check_quota(target.node, sum(run.length for run in pieces) - held)
         for run in pieces:
             self._shared.add(run.space, run.length)
         self._cut_clusters(target, first + shift, end + shift)

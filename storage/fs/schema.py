@@ -6,6 +6,7 @@ pass), so their order is that of code points. Times are FILETIME. Clusters are n
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import apsw
@@ -13,10 +14,11 @@ import apsw
 from storage.errors import CatalogCorrupt
 from storage.fs.layout import Layout
 from storage.fs.limits import CHECKPOINT_PAGES, PAGE_BYTES, SQLITE_CACHE_KIB
+from storage.fs.quotas import owner_of
 from storage.fs.vfs import DATABASE
 
 APPLICATION_ID: Final = 0x534F4653  # "SOFS"
-USER_VERSION: Final = 1
+USER_VERSION: Final = 2
 
 TABLES: Final = """
 create table meta(key text primary key, value) without rowid;
@@ -51,6 +53,11 @@ create table eas(node integer primary key, list blob not null);
 create table reparse(node integer primary key, buffer blob not null);
 create table object_ids(node integer primary key, key blob not null unique, object_id blob not null);
 """
+QUOTAS: Final = """
+create table quotas(
+    sid blob primary key, used integer not null, threshold integer not null, "limit" integer not null,
+    own integer not null, changed integer not null) without rowid;
+"""
 
 NODE_COLUMNS: Final = (
     "id, attributes, created, accessed, written, changed, links, reparse_tag, ea_bytes, "
@@ -67,6 +74,14 @@ PUT_NAME: Final = "insert or replace into dirents(parent, fold, name, child) val
 DROP_NAME: Final = "delete from dirents where parent=? and fold=?"
 PUT_EXTENT: Final = "insert or replace into extents(stream, first, count, cluster, state) values(?,?,?,?,?)"
 DROP_EXTENT: Final = "delete from extents where stream=? and first=?"
+PUT_QUOTA: Final = "insert or replace into quotas values(?,?,?,?,?,?)"
+USED: Final = (
+    "select descriptor, sum(bytes) from "
+    "(select security, sum(allocated) as bytes from nodes group by security "
+    "union all select n.security, sum(s.allocated) from streams s join nodes n on n.id = s.node "
+    "group by n.security) join securities on securities.id = security group by security"
+)
+"""How many bytes are allocated to the files of each descriptor."""
 PUT_STREAM: Final = (
     "insert or replace into streams(id, node, fold, name, size, valid, allocated) values(?,?,?,?,?,?,?)"
 )
@@ -111,8 +126,46 @@ def create_tables(connection: apsw.Connection, meta: dict[str, int | str | bytes
     """A new, empty database, in one transaction."""
     connection.execute(f"pragma application_id={APPLICATION_ID}").fetchall()
     with connection:
-        connection.execute(TABLES)
+        connection.execute(TABLES + QUOTAS)
         connection.executemany("insert into meta values(?,?)", list(meta.items()))
+        connection.execute(f"pragma user_version={USER_VERSION}")
+
+
+def charges(connection: apsw.Connection) -> dict[bytes, int]:
+    """What the files there are cost their owners: SID -> bytes."""
+    out: dict[bytes, int] = {}
+    rows: list[tuple[Any, ...]] = connection.execute(USED).fetchall()
+    for descriptor, used in rows:
+        sid = owner_of(descriptor)
+        if sid is not None and used:
+            out[sid] = out.get(sid, 0) + used
+    return out
+
+
+def _add_quotas(connection: apsw.Connection) -> None:
+    """Version 1 -> 2."""
+    connection.execute(QUOTAS)
+    rows = [(sid, used, -1, -1, 0, 0) for sid, used in charges(connection).items()]
+    connection.executemany(PUT_QUOTA, rows)
+
+
+_UPGRADES: Final[dict[int, Callable[[apsw.Connection], None]]] = {1: _add_quotas}
+"""From each older version to the next."""
+
+
+def _version(connection: apsw.Connection) -> int:
+    rows: list[tuple[Any, ...]] = connection.execute("pragma user_version").fetchall()
+    return int(rows[0][0])
+
+
+def upgrade(connection: apsw.Connection) -> None:
+    """Bring a catalog that `read_meta` accepted to this program's version, in one transaction."""
+    version = _version(connection)
+    if version == USER_VERSION:
+        return
+    with connection:
+        for older in range(version, USER_VERSION):
+            _UPGRADES[older](connection)
         connection.execute(f"pragma user_version={USER_VERSION}")
 
 
@@ -120,11 +173,13 @@ def read_meta(connection: apsw.Connection, layout: Layout) -> dict[str, Any]:
     """The facts of the volume. Raises: CatalogCorrupt if this is not a catalog of a version that can be
     read."""
     application = connection.execute("pragma application_id").fetchall()[0][0]
-    version = connection.execute("pragma user_version").fetchall()[0][0]
+    version = _version(connection)
     if application != APPLICATION_ID:
         raise CatalogCorrupt(f"the database is not a catalog: application id {application:#x}")
-    if version != USER_VERSION:
-        raise CatalogCorrupt(f"the catalog has version {version}; this program reads version {USER_VERSION}")
+    if not 1 <= version <= USER_VERSION:
+        raise CatalogCorrupt(
+            f"the catalog has version {version}; this program reads versions up to {USER_VERSION}"
+        )
     rows: list[tuple[Any, ...]] = connection.execute("select key, value from meta").fetchall()
     meta = {str(key): value for key, value in rows}
     if meta.get("volume_id") != layout.volume_id:

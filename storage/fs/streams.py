@@ -183,6 +183,7 @@ class Streams(Attributes):
         wanted = sum(hole.length for hole in holes)
         if not wanted:
             return
+        self._check_quota(stream.node, wanted)
         before = extents.find(first - 1) if first else None
         hint = -1 if before is None else before.space + (first - before.first)
         runs = self._clusters(stream, wanted, hint, growing=False)
@@ -207,7 +208,9 @@ class Streams(Attributes):
         self._drop_ahead(state)
 
     def _resized(self, stream: Stream, extents: ExtentMap) -> None:
-        stream.allocated_bytes = extents.allocated << CLUSTER_SHIFT
+        allocated = extents.allocated << CLUSTER_SHIFT
+        self._charge(stream.node, allocated - stream.allocated_bytes)
+        stream.allocated_bytes = allocated
         self._touch_stream(stream)
 
     # sizes ----------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from storage.objectstore.disconnected import Keeping, may_grant, timeout_of
 from storage.objectstore.file import OpenFile
 from storage.objectstore.metadata import SETTABLE, normal
 from storage.objectstore.names import DATA, INDEX, ParsedPath, parse_path
+from storage.objectstore.quota import quota_file
 from storage.objectstore.state import Blocked, Link, NodeState, StreamState, state_of
 from storage.objectstore.walk import Target, find
 from storage.volume import OpenRequest, OpenResult
@@ -80,6 +81,8 @@ def _check_request(request: OpenRequest) -> None:
 async def open_file(volume: ObjectStoreVolume, request: OpenRequest) -> OpenResult:
     """Decide, wait where breaks are in the way, and finish. Cancel: safe while it waits; nothing changes."""
     _check_request(request)
+    if request.path.startswith("$"):
+        request = quota_file(volume, request) or request
     try:
         opened = _attempt(volume, request)
     except Blocked:

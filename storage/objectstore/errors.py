@@ -19,6 +19,7 @@ from storage.errors import (
     PoolFull,
     PoolInUse,
     PoolUnavailable,
+    QuotaExceeded,
     SlabLost,
     StorageError,
     VolumeFull,
@@ -35,6 +36,7 @@ STATUS_OF: Final[dict[type[StorageError], Status]] = {
     PoolFull: Status.DISK_FULL,
     PoolInUse: Status.DEVICE_NOT_READY,
     PoolUnavailable: Status.DEVICE_NOT_READY,
+    QuotaExceeded: Status.DISK_FULL,
     SlabLost: Status.DATA_ERROR,
     VolumeFull: Status.DISK_FULL,
 }

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final
 from smbproto import dtyp, fscc
 from smbproto.status import Status, StatusError
 from storage.errors import StorageError
-from storage.fs.port import ExtendedAttribute, Node, Stream
-from storage.objectstore import caching, data, metadata, naming, scan
+from storage.fs.port import ExtendedAttribute, Node, QuotaControl, QuotaRecord, Stream, VolumeUsage
+from storage.objectstore import caching, data, metadata, naming, quota, scan
 from storage.objectstore.caching import Holder
 from storage.objectstore.disconnected import Happening, Keeping, State, may_keep
 from storage.objectstore.errors import status_error
@@ -53,7 +53,7 @@ class OpenFile:
         "granted_access", "holder", "is_closed", "is_directory", "is_modified", "is_write_pending",
         "is_write_shown", "keeping", "came_by", "listing", "mode", "node", "node_state", "options",
         "posix_delete", "root", "share_access", "state", "sticky", "stream", "token", "volume",
-        "watch_state", "parent_key", "client_guid",
+        "watch_state", "parent_key", "client_guid", "quota_scan_at",
     )  # fmt: skip
 
     def __init__(
@@ -79,6 +79,7 @@ class OpenFile:
         self.keeping: Keeping | None = None
         self.parent_key = b""
         self.client_guid = b""
+        self.quota_scan_at = b""
         self.current_offset = 0
         self.mode = options & 0x3E
         self.sticky = 0
@@ -419,6 +420,25 @@ class OpenFile:
 
     def delete_object_id(self) -> None:
         metadata.delete_object_id(self)
+
+    # quotas
+    def usage(self) -> VolumeUsage:
+        return quota.usage(self)
+
+    def quota_control(self) -> QuotaControl | None:
+        return quota.control(self)
+
+    def set_quota_control(self, control: QuotaControl) -> None:
+        quota.set_control(self, control)
+
+    def quotas(self) -> list[QuotaRecord]:
+        return quota.records(self)
+
+    def quota(self, sid: bytes) -> QuotaRecord:
+        return quota.record(self, sid)
+
+    def set_quotas(self, records: Sequence[QuotaRecord]) -> None:
+        quota.set_records(self, records)
 
     # directories
     def scan(self, pattern: str, restart: bool, reopen: bool) -> scan.Scan:

@@ -94,6 +94,8 @@ class MemoryFileSystem:
     def identity(self) -> VolumeIdentity:
         return self._identity
 
+    quotas = None
+
     def usage(self) -> VolumeUsage:
         return VolumeUsage(self._total_bytes, self._total_bytes - self._used_bytes, self._cluster_bytes, 512)
 

@@ -57,7 +57,7 @@ async def handle(request: Request) -> Reply | bytes:
     elif info_type == SMB2_0_INFO_SECURITY:
         result = security.query(target, additional, room)
     elif info_type == SMB2_0_INFO_QUOTA:
-        result = quota.query(target, asked)
+        result = quota.query(target, asked, room)
     else:
         raise StatusError(Status.INVALID_PARAMETER, f"InfoType {info_type}")
     return _reply(result, room)

@@ -36,7 +36,7 @@ async def handle(request: Request) -> Reply | bytes:
     if kind == SMB2_0_INFO_FILE:
         await file.change(target, message.file_info_class, data)
     elif kind == SMB2_0_INFO_FILESYSTEM:
-        filesystem.change(target, message.file_info_class)
+        filesystem.change(target, message.file_info_class, data)
     elif kind == SMB2_0_INFO_SECURITY:
         await security.change(target, message.additional_information, data)
     elif kind == SMB2_0_INFO_QUOTA:

@@ -102,6 +102,9 @@ class HostFileSystem(HostKept):
     def identity(self) -> VolumeIdentity:
         return self._identity
 
+    quotas = None
+    """The host's own quotas are the host's matter."""
+
     def usage(self) -> VolumeUsage:
         try:
             found = os.statvfs(self._root_path)

@@ -241,7 +241,7 @@ def test_short_names_volumes_and_quotas_are_refused(client, opened):
     ):
         with refused(status):
             client.set(opened.file_id, FILESYSTEM, info_class, bytes(48))
-    with refused(Status.INVALID_DEVICE_REQUEST):
+    with refused(Status.NOT_SUPPORTED):
         client.set(opened.file_id, QUOTA, 0, encode_quotas([Quota(dtyp.SID_EVERYONE)]))
     with pytest.raises(WireError):
         client.set(opened.file_id, QUOTA, 0, bytes(10))
