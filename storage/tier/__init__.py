@@ -1,0 +1,1 @@
+"""Tiers of a volume: the composed space, heat of file ranges, the plan of moves. Pure."""
