@@ -154,13 +154,14 @@ class Caching:
     ) -> int:
         """Attach an open to its holder and give it what is possible of `wanted`. Returns the state then.
 
-        others: non-stat opens of other keys exist. Beside one that holds WRITE (it was spared, as this
+        others: non-stat opens of other keys exist. has_locks: so do their byte-range locks; then nothing is
+        granted. Beside one that holds WRITE (it was spared, as this
         open only stats) nothing is granted; beside a level II oplock no HANDLE, beside HANDLE no oplock.
         A lease that is breaking is given nothing new; a lease is only ever upgraded, to a state that
         contains its own ([MS-FSA] 2.1.5.18, RH to RW is none).
         """
         wanted &= READ | HANDLE | (0 if is_directory else WRITE)
-        if not wanted & READ or (has_locks and not holder.version):
+        if not wanted & READ or has_locks:
             wanted = 0
         asked = wanted
         for other in self.holders:
@@ -202,7 +203,7 @@ class Caching:
         bits: int,
         mine: Holder | None,
         *,
-        spare_parent: tuple[bytes, bytes] | None = None,
+        spare_key: bytes = b"",
         skip_leases: bool = False,
         waits: bool = True,
     ) -> Check:
@@ -210,7 +211,7 @@ class Caching:
         a write).
 
         It waits for WRITE and HANDLE that it takes, and for a break in progress that is not its own.
-        spare_parent: (client, key) of the directory lease that the changer named as its own.
+        spare_key: of the directory lease that the changer named as its parent, whoever holds it.
         """
         notices: list[Notice] = []
         must_wait = False
@@ -219,7 +220,7 @@ class Caching:
                 holder is mine and (holder.version or holder.state != READ)
             ):
                 continue
-            if spare_parent is not None and (holder.client_guid, holder.lease_key) == spare_parent:
+            if spare_key and holder.lease_key == spare_key:
                 continue
             if not holder.state & bits:
                 must_wait = must_wait or (waits and holder.is_breaking)

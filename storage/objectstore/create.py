@@ -324,9 +324,7 @@ def _enter(
         request.context,
     )
     file.delete_on_close = bool(request.options & fscc.FILE_DELETE_ON_CLOSE)
-    asked = request.caching
-    file.client_guid = asked.client_guid or request.client_guid
-    file.parent_key = asked.parent_key
+    file.parent_key = request.caching.parent_key
     volume.enter(file)
     return file
 
@@ -400,7 +398,7 @@ def _create_file(
     volume.report_in(directory, target.name, naming.name_notice(node), fscc.FILE_ACTION_ADDED)
     if parsed.stream:
         volume.report(file, fscc.FILE_NOTIFY_CHANGE_STREAM_NAME, fscc.FILE_ACTION_ADDED_STREAM)
-    volume.content_changed(directory, file)
+    volume.content_changed(directory, file.parent_key)
     _grant_caching(volume, request, file, None)
     return Opened(file, fscc.FILE_CREATED, False)
 
@@ -456,8 +454,9 @@ def _grant_caching(
         one is not file and one.granted_access & ~STAT and one.holder is not holder for one in state.opens
     )
     got = holder.caching.request(
-        holder, file, wanted, others=others, has_locks=state.locks is not None, is_directory=file.is_directory
-    )
+        holder, file, wanted, others=others, is_directory=file.is_directory,
+        has_locks=state.locks is not None and state.locks.are_of_others(holder),
+    )  # fmt: skip
     if not got and not holder.is_lease:
         holder.caching.leave(holder, file)
         return

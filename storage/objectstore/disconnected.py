@@ -89,11 +89,16 @@ def may_grant(holder: caching.Holder | None, is_directory: bool) -> bool:
     return holder is not None and not is_directory and bool(holder.state & caching.HANDLE)
 
 
-def may_keep(keeping: Keeping | None, holder: caching.Holder | None) -> bool:
+def may_keep(keeping: Keeping | None, holder: caching.Holder | None, has_locks: bool) -> bool:
     """[MS-SMB2] 3.3.7.1: resilient; or durable, and its oplock or lease is held with HANDLE caching, no break
-    in progress."""
+    in progress. With byte-range locks it needs WRITE caching too, so that nobody meets the locks of one who
+    is gone.
+    """
     if keeping is None or keeping.state is not State.LIVE:
         return False
     return keeping.is_resilient or (
-        holder is not None and not holder.is_breaking and bool(holder.state & caching.HANDLE)
+        holder is not None
+        and not holder.is_breaking
+        and bool(holder.state & caching.HANDLE)
+        and (not has_locks or bool(holder.state & caching.WRITE))
     )

@@ -53,7 +53,7 @@ class OpenFile:
         "granted_access", "holder", "is_closed", "is_directory", "is_modified", "is_write_pending",
         "is_write_shown", "keeping", "came_by", "listing", "mode", "node", "node_state", "options",
         "posix_delete", "root", "share_access", "state", "sticky", "stream", "token", "volume",
-        "watch_state", "parent_key", "client_guid", "quota_scan_at",
+        "watch_state", "parent_key", "quota_scan_at",
     )  # fmt: skip
 
     def __init__(
@@ -78,7 +78,6 @@ class OpenFile:
         self.holder: Holder | None = None
         self.keeping: Keeping | None = None
         self.parent_key = b""
-        self.client_guid = b""
         self.quota_scan_at = b""
         self.current_offset = 0
         self.mode = options & 0x3E
@@ -497,7 +496,9 @@ class OpenFile:
         self.volume.leave(self)
 
     def client_lost(self) -> bool:
-        if self.is_closed or not may_keep(self.keeping, self.holder):
+        locks = self.state.locks
+        has_locks = locks is not None and locks.owns(self)
+        if self.is_closed or not may_keep(self.keeping, self.holder, has_locks):
             return False
         return self.volume.keep(self)
 

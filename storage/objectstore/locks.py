@@ -224,3 +224,10 @@ class LockTable:
         own = self._exclusive_of.get(id(owner), _NONE)
         end = offset + length
         return self._all.covering(offset, end) > own.covering(offset, end)
+
+    def owns(self, owner: object) -> bool:
+        return any(held.owner is owner for held in self.held)
+
+    def are_of_others(self, holder: object) -> bool:
+        """Some lock belongs to an open that does not share this oplock or lease."""
+        return any(getattr(held.owner, "holder", None) is not holder for held in self.held)

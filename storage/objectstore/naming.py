@@ -89,14 +89,9 @@ def _mark_pending(file: OpenFile, flags: int) -> None:
     _check_open(file)
     _check_deletable(file, bool(flags & fscc.FILE_DISPOSITION_IGNORE_READONLY_ATTRIBUTE))
     break_handles(file, file.state)
-    if file.state is not file.node_state.main:
-        file.state.delete_pending = True
-        return
-    file.came_by.delete_pending = True
-    file.posix_delete = bool(flags & fscc.FILE_DISPOSITION_POSIX_SEMANTICS)
-    for watcher in tuple(file.node_state.watchers):
-        if watcher.watch_state is not None:
-            watcher.watch_state.end(Status.DELETE_PENDING)
+    file.volume.mark_deleted(file)
+    if file.state is file.node_state.main:
+        file.posix_delete = bool(flags & fscc.FILE_DISPOSITION_POSIX_SEMANTICS)
 
 
 def _check_deletable(file: OpenFile, ignore_readonly: bool) -> None:
@@ -134,6 +129,8 @@ def _check_target_directory(file: OpenFile, directory: Node) -> None:
     state = state_of(directory)
     if any(link.delete_pending for link in state.links):
         raise StatusError(Status.DELETE_PENDING, "the target directory is being deleted")
+    if state.main.conflicts(needed, fscc.FILE_SHARE_READ | fscc.FILE_SHARE_WRITE):
+        break_handles(file, state.main)
     if state.main.conflicts(needed, fscc.FILE_SHARE_READ | fscc.FILE_SHARE_WRITE):
         raise StatusError(Status.SHARING_VIOLATION, "the target directory is open for deletion, or unshared")
 
@@ -255,8 +252,8 @@ def _renamed(file: OpenFile, old_directory: Node, old_name: str) -> None:
     else:
         volume.report_in(old_directory, old_name, notice, fscc.FILE_ACTION_REMOVED)
         volume.report_in(directory, name, notice, fscc.FILE_ACTION_ADDED)
-        volume.content_changed(old_directory, file)
-    volume.content_changed(directory, file)
+        volume.content_changed(old_directory, file.parent_key)
+    volume.content_changed(directory, file.parent_key)
 
 
 def _rename_stream(file: OpenFile, stream: Stream, name: str, replace: bool) -> None:
@@ -330,7 +327,7 @@ def _link_file(file: OpenFile, target: str, replace: bool) -> None:
             return
         _make_way(file, existing, replace, posix=False)
         if volume.fs.lookup(directory, name) is existing:
-            volume.remove_name(directory, existing.name, existing.node, file)
+            volume.remove_name(directory, existing.name, existing.node, file.parent_key)
     try:
         volume.fs.link(node, directory, name)
     except StorageError as error:
@@ -338,4 +335,4 @@ def _link_file(file: OpenFile, target: str, replace: bool) -> None:
     node.changed_time = volume.runtime.filetime()
     volume.fs.changed(node)
     volume.report_in(directory, name, FILE_NAME_NOTICE, fscc.FILE_ACTION_ADDED)
-    volume.content_changed(directory, file)
+    volume.content_changed(directory, file.parent_key)

@@ -44,13 +44,15 @@ class Waiting(Protocol):
 class Link:
     """A name by which a node is open. Renaming changes it in place, for every open that came by it."""
 
-    __slots__ = ("delete_pending", "directory", "is_gone", "name", "opens")
+    __slots__ = ("delete_pending", "deleter_key", "directory", "is_gone", "name", "opens")
 
     def __init__(self, directory: Node | None, name: str) -> None:
         self.directory = directory
         self.name = name
         self.opens = 0
         self.delete_pending = False
+        self.deleter_key = b""
+        """The parent lease key of who marked it for deletion; none if several did, with different keys."""
         self.is_gone = False
         """The name was removed while it was open (POSIX-style delete, or it was replaced)."""
 

@@ -170,7 +170,7 @@ class ObjectStoreVolume:
         link.opens -= 1
         try:
             if file.delete_on_close:
-                self._mark_deleted(file)
+                self.mark_deleted(file)
             if state is not node_state.main and not state.opens:
                 # A named stream is not None.
                 node_state.named.pop(file.stream, None)  # type: ignore[arg-type]
@@ -197,11 +197,15 @@ class ObjectStoreVolume:
         if failed is not None:
             raise status_error(failed) from failed
 
-    def _mark_deleted(self, file: OpenFile) -> None:
+    def mark_deleted(self, file: OpenFile) -> None:
+        """A stream's open marks its stream, any other the name it came by, but for a full directory."""
         if file.state is not file.node_state.main:
             file.state.delete_pending = True
         elif not file.is_directory or self.fs.is_empty(file.node):
-            file.came_by.delete_pending = True
+            link = file.came_by
+            is_first = not link.delete_pending or link.deleter_key == file.parent_key
+            link.deleter_key = file.parent_key if is_first else b""
+            link.delete_pending = True
             for watcher in tuple(file.node_state.watchers):
                 if watcher.watch_state is not None:
                     watcher.watch_state.end(Status.DELETE_PENDING)
@@ -216,17 +220,18 @@ class ObjectStoreVolume:
         if link.directory is None or (file.is_directory and not self.fs.is_empty(file.node)):
             link.delete_pending = False
             return
-        self.remove_name(link.directory, link.name, file.node, file)
+        key = file.parent_key if file.parent_key == link.deleter_key else b""
+        self.remove_name(link.directory, link.name, file.node, key)
         link.is_gone = True
 
-    def remove_name(self, directory: Node, name: str, node: Node, file: OpenFile | None) -> None:
+    def remove_name(self, directory: Node, name: str, node: Node, spare_key: bytes) -> None:
         """Unlink, and tell who watches or caches the directory."""
         self.fs.unlink(directory, name)
         if node.links:
             node.changed_time = self.runtime.filetime()
             self.fs.changed(node)
         self.report_in(directory, name, naming.name_notice(node), fscc.FILE_ACTION_REMOVED)
-        self.content_changed(directory, file)
+        self.content_changed(directory, spare_key)
 
     def name_replaced(self, node: Node, directory: Node, name: str) -> None:
         """Another file took this name of the node; opens that came by it are nameless now."""
@@ -242,21 +247,21 @@ class ObjectStoreVolume:
         """An entry of the file's directory shows something new: others' caching of the directory ends."""
         directory = file.came_by.directory
         if directory is not None and directory.state is not None:
-            self._break_directory(directory, file)
+            self._break_directory(directory, file.parent_key)
 
-    def content_changed(self, directory: Node, file: OpenFile | None) -> None:
-        """A name came, went or changed in a directory: its times, and others' caching of it."""
+    def content_changed(self, directory: Node, spare_key: bytes) -> None:
+        """A name came, went or changed in a directory: its times, and others' caching of it, but for the
+        lease of this key, which the changer named as its own."""
         directory.written = directory.changed_time = directory.accessed = self.runtime.filetime()
         self.fs.changed(directory)
         if directory.state is not None:
-            self._break_directory(directory, file)
+            self._break_directory(directory, spare_key)
 
-    def _break_directory(self, directory: Node, file: OpenFile | None) -> None:
+    def _break_directory(self, directory: Node, spare_key: bytes) -> None:
         found = state_of(directory).main.caching
         if found is None or not found.holders:
             return
-        spare = (file.client_guid, file.parent_key) if file is not None and file.parent_key else None
-        check = found.check(caching.CHANGE_DATA, None, spare_parent=spare, waits=False)
+        check = found.check(caching.CHANGE_DATA, None, spare_key=spare_key, waits=False)
         if check.notices:
             self.breaks.deliver(check.notices)
 

@@ -270,12 +270,66 @@ def test_a_directory_lease_is_broken_by_what_changes_its_entries(world):
 
 
 def test_a_changer_spares_the_directory_lease_that_it_names(world):
-    """[MS-SMB2] 3.3.1.4: ParentLeaseKey of the same client keeps its own directory lease."""
+    """[MS-FSA] 2.1.4.12.2 Algorithm to Compare Oplock Keys: "If OperationOpen.ParentOplockKey equals
+    OplockOpen.TargetOplockKey: Return TRUE", whichever client holds it."""
     world.mkdir("d")
-    world.open("d", READ, caching=lease("dir", RH), options=fscc.FILE_DIRECTORY_FILE)
-    world.open("d", READ, caching=lease("dir", RH, client="bob"), options=fscc.FILE_DIRECTORY_FILE)
-    world.close(world.open("d\\new", caching=lease("n", RWH, parent="dir")))
-    assert [(n.client_guid, n.new) for n in world.lease_breaks] == [(b"bob".ljust(16, b"_"), NONE)]
+    world.open("d", READ, caching=lease("mine", RH), options=fscc.FILE_DIRECTORY_FILE)
+    world.open("d", READ, caching=lease("other", RH, client="bob"), options=fscc.FILE_DIRECTORY_FILE)
+    world.close(world.open("d\\new", caching=lease("n", RWH, parent="mine", client="bob")))
+    assert told(world) == [("other", RH, NONE, True)]
+
+
+def test_deletion_spares_only_whom_deleter_and_closer_both_name(world):
+    """[MS-FSA] 2.1.4.12.2 Algorithm to Compare Oplock Keys: ParentOplockKey spares a directory's caching; two
+    had a part in the deletion, who marked the file and who closed it last."""
+    for last, expected in (("mine", []), ("other", [("mine", RH, NONE, True)])):
+        world.mkdir("d")
+        world.write_file("d\\x")
+        directory = world.open("d", READ, caching=lease("mine", RH), options=fscc.FILE_DIRECTORY_FILE)
+        one = world.open("d\\x", caching=lease("x", R, parent="mine"))
+        two = world.open("d\\x", READ, caching=lease("y", R, client="bob", parent=last))
+        world.run(one.set_disposition(1))
+        world.close(one, two)
+        assert told(world) == expected
+        world.close(directory)
+        world.close(world.open("d", options=fscc.FILE_DELETE_ON_CLOSE))
+
+
+def test_of_several_who_mark_for_deletion_with_different_keys_none_is_spared(world):
+    """[MS-FSA] 2.1.4.12.2 Algorithm to Compare Oplock Keys: a change by several spares no one's caching."""
+    world.mkdir("d")
+    world.write_file("d\\x")
+    world.open("d", READ, caching=lease("mine", RH), options=fscc.FILE_DIRECTORY_FILE)
+    one = world.open(
+        "d\\x", caching=lease("x", R, parent="mine"), options=fscc.FILE_DELETE_ON_CLOSE
+    )
+    two = world.open("d\\x", caching=lease("y", R, client="bob", parent="other"))
+    world.run(two.set_disposition(1))
+    world.close(two, one)
+    assert told(world) == [("mine", RH, NONE, True)]
+
+
+def test_a_directory_that_is_not_shared_gives_up_its_handles_for_a_rename_into_it(world):
+    """[MS-SMB2] 3.3.1.4 Algorithm for Leasing in an Object Store: HANDLE goes before sharing refuses."""
+    world.mkdir("d")
+    world.write_file("f")
+    world.open("d", READ, share=0, caching=lease("dir", RH), options=fscc.FILE_DIRECTORY_FILE)
+    renaming = world.start(world.open("f").rename("d\\f", False))
+    assert told(world) == [("dir", RH, R, True)] and not renaming.is_done
+    world.volume.acknowledge_lease(ANA_GUID, key("dir"), R)
+    world.settle()
+    assert renaming.status is Status.SHARING_VIOLATION
+
+
+def test_locks_of_others_leave_nothing_to_grant(world):
+    """[MS-FSA] 2.1.5.18.2: no caching beside another's byte-range locks; one's own do not matter."""
+    locker = world.open("f", caching=lease("a", RWH))
+    world.run(locker.lock([RangeLock(0, 1, True)], True))
+    assert world.open_result("f", caching=lease("a", RWH)).caching.state == RWH
+    waiting = world.start_open("f", caching=lease("b", R, client="bob", epoch=100))
+    world.volume.acknowledge_lease(ANA_GUID, key("a"), RH)
+    world.settle()
+    assert waiting.result.caching.state == NONE and waiting.result.caching.epoch == 100
 
 
 def test_a_directory_gets_no_oplock_and_no_version_one_lease(world):

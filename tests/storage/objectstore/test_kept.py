@@ -71,6 +71,15 @@ def test_reclaim_brings_it_back_with_its_locks(world):
         file.reclaim("twice")
 
 
+def test_locks_without_write_caching_are_not_kept(world):
+    """Nobody shall meet the byte-range locks of a client that is gone."""
+    file = world.open("f", caching=lease("a", RH), durable=V2)
+    world.run(file.lock([RangeLock(0, 5, True)], True))
+    assert not file.client_lost()
+    file.unlock([RangeLock(0, 5)])
+    assert file.client_lost()
+
+
 def test_a_conflict_purges_it(world):
     """A share-mode conflict with an open whose client is gone."""
     file = kept(world, RH, share=0)
