@@ -399,7 +399,13 @@ class Actor(ByteActor):
         """Is there a file by this name?"""
         name = self.rng.choice(self.model.names)
         since = self.sim.clock.tick()
-        node_id = await self.node_id_of(self.spell(name.path))
+        try:
+            node_id = await self.node_id_of(self.spell(name.path))
+        except StatusError as error:
+            if error.status != Status.DELETE_PENDING:
+                raise
+            self.sim.count("deletion pending")
+            node_id = None  # somebody has marked it, and not closed it yet
         allowed = name.holds.seen(since, self.sim.clock.tick())
         ids = [file.node_id if file is not None else None for file in allowed]
         unknown = any(file is not None and file.node_id is None for file in allowed)

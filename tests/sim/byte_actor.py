@@ -352,6 +352,7 @@ class ByteActor:
         await self.client.write_back(handle.stream)
         request = LockRequest(locks=(LockElement(start, end - start, flags),), file_id=handle.file_id)
         status = Status.CANCELLED
+        handle.locking += 1
         with trio.move_on_after(self.rng.uniform(0.05, 3.0) if waits else 60.0):
             status, _, _ = await self.client.call(
                 Command.LOCK,
@@ -362,7 +363,8 @@ class ByteActor:
         if status == Status.CANCELLED:
             self.sim.count("waiting for a lock cancelled")
             await self.settle_lock(handle, start, end)
-        elif status == Status.SUCCESS:
+        handle.locking -= 1
+        if status == Status.SUCCESS:
             self.sim.count("locks granted")
             for other in handle.stream.locks:
                 assert not other.conflicts(start, end, handle, exclusive), (
@@ -392,4 +394,6 @@ class ByteActor:
             locks=(LockElement(lock.start, lock.end - lock.start, SMB2_LOCKFLAG_UNLOCK),),
             file_id=handle.file_id,
         )
+        handle.locking += 1
         await self.client.call(Command.LOCK, request, generation=handle.generation)
+        handle.locking -= 1

@@ -143,7 +143,7 @@ class SimClient:
         self.leases.clear()
         for handle in self.handles:
             handle.stream.caching.pop(handle, None)
-            handle.was_kept = handle.may_linger and not self._has_company(handle)
+            handle.was_kept = handle.may_be_kept and not self._has_company(handle)
             handle.cut_at_s = trio.current_time()
             for lock in handle.locks:
                 if lock in handle.stream.locks:
@@ -374,7 +374,12 @@ class SimClient:
         for lock in handle.locks:
             if lock in handle.stream.locks:
                 handle.stream.locks.remove(lock)
-        self._lease_left(handle.lease)
+        lease = handle.lease
+        if lease is not None and not any(other.lease is lease for other in self.handles):
+            # A CREATE with this key may be under way, but if it comes after the CLOSE the lease is another.
+            lease.state = 0
+            lease.stream.caching.pop(lease, None)
+        self._lease_left(lease)
 
     async def close(self, handle: Handle) -> None:
         """Raises: Lost."""

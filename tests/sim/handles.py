@@ -107,6 +107,8 @@ class Handle:
     """CREATEs on the file when this open was granted."""
     create_guid: bytes = b""
     locks: list[Lock] = field(default_factory=list)
+    locking: int = 0
+    """Requests to lock and unlock whose answers never came, or are awaited."""
     life: SimNode | None = None
     """The node that has it: a restart forgets it."""
     is_open: bool = True
@@ -129,6 +131,11 @@ class Handle:
         if self.lease is not None:
             return bool(self.lease.state & SMB2_LEASE_HANDLE_CACHING)
         return self.level == SMB2_OPLOCK_LEVEL_BATCH
+
+    @property
+    def may_be_kept(self) -> bool:
+        """The server keeps it for a lost client: HANDLE caching, and WRITE caching if it has locks."""
+        return self.may_linger and (self.may_cache_writes or not (self.locks or self.locking))
 
     @property
     def is_certain(self) -> bool:
