@@ -5,11 +5,19 @@ Implementations: a mirror or simple space (`storage/cache/plain.py`), a parity s
 
     write -> journal (durable at a flush) ... later, by address:
              prepare -> redo records into the journal, flush -> apply -> flush -> retired from the journal
-    crash -> redo of every redo record not retired, settle of every range noted, then the data still in the
-             journal is served from it and applied as usual
+    crash -> redo(records, batch) of every batch with redo records that isn't retired, in their order; settle
+    of
+             every range noted; flush; then the data still in the journal is served from it and applied as
+             usual
 
 So a backing may leave anything torn between `apply` and the end of its `flush`: it will be given the same
-redo records, in the same order, before anybody reads. Source: docs/design-spaces.md.
+redo records together with the same data, in the same order, before anybody reads.
+
+Only the cache writes to a backing, and for one stripe it does one thing at a time: from `prepare` until the
+batch is retired no other `prepare`, `write_fresh` or `trim` touches the stripes of the batch. Batches come
+one
+after the other; `write_fresh`, `trim`, `read` and `flush` may run beside one, on other stripes.
+Source: docs/design-spaces.md.
 """
 
 from __future__ import annotations
@@ -43,16 +51,24 @@ class Backing(Protocol):
 
     async def prepare(self, batch: Batch) -> Sequence[bytes]:
         """Redo records that must be durable before `apply`: what else `apply` will write (parity), so that it
-        can be written again. Allocates what the batch needs. None for spaces of copies. The caller gives the
-        same batch to `apply` next, with no other `apply` or `trim` of the same stripes in between."""
+        can be written again. Allocates what the batch needs. None for spaces of copies; where blocks depend
+        on
+        each other, at least one (it may be empty bytes) for a batch that must be redone after a crash. The
+        caller gives the same batch to `apply` next."""
+        ...
+
+    def redo_bytes_max(self, blocks: int) -> int:
+        """At most so many bytes of redo records for a batch of so many blocks, wherever they lie; 0: never
+        any, each block stands for itself."""
         ...
 
     async def apply(self, batch: Batch) -> None:
         """Write in place; visible at once, durable at the next `flush`."""
         ...
 
-    async def redo(self, records: Sequence[bytes]) -> None:
-        """At opening: do again what these records say, in order, and forget none of it until `flush`."""
+    async def redo(self, records: Sequence[bytes], batch: Batch) -> None:
+        """At opening, instead of `apply`: do again what `prepare` returned these records for. The batch is
+        the same, byte for byte; anything of it may be on the disks already, or torn. Durable at `flush`."""
         ...
 
     def may_pass(self, offset: int, length: int) -> bool:
@@ -62,7 +78,8 @@ class Backing(Protocol):
     def pass_ranges(self, offset: int, length: int) -> Sequence[tuple[int, int]]:
         """(offset, length) that must be noted durably in the journal before `write_fresh`, as they are
         "being written" until the next `flush`; none if the backing keeps such notes itself. May be larger
-        than asked, so that sequential writes note seldom; ranges noted already aren't given again."""
+        than asked, so that sequential writes note seldom; ranges given since the last `flush` began
+        aren't given again: as it begins, a flush forgets which ranges it has given."""
         ...
 
     async def write_fresh(self, offset: SpaceOffset, data: Sequence[memoryview | bytes]) -> None: ...
