@@ -88,7 +88,8 @@ class JobStatus:
 
 @dataclass(slots=True)
 class Job:
-    """`target`: the id of a space, or for REMOVE the number of a disk; None: the whole pool. `underway`: bytes
+    """`target`: the id of a space, or for REMOVE the number of a disk; None: the whole pool. `underway`:
+    bytes
     moved so far of slabs that aren't done yet, by task."""
 
     id: int
