@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from interop.server import sofs
 from interop.smbclient_tool import SmbClient
 from interop.target import Target
 
@@ -119,6 +122,64 @@ def test_inherited_entries_reach_new_files(smbclient: SmbClient, smbcacls: Smbca
              for name in (r"d\f", r"d\e")]
     assert found[0] and found[1]
     assert "OI" not in found[0][1] and "OI|CI" in found[1][1]
+
+
+@pytest.fixture
+def smbcquotas(smbclient: SmbClient, redirection: Path, target: Target) -> Callable[..., str]:
+    """smbcquotas on the share's volume; where there are no quotas it has nothing to ask."""
+    if target.kind != "pool":
+        pytest.skip("a directory of the host has the host's quotas")
+    environment = {**os.environ, "LD_PRELOAD": str(redirection), "SMB_PORT": str(target.port)}
+
+    def run(*options: str, user: str | None = None, password: str | None = None) -> str:
+        argv = smbclient.argv("smbcquotas", [target.unc, *options], user, password)
+        done = subprocess.run(argv, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, timeout=60, check=False)
+        return done.stdout
+
+    return run
+
+
+def test_smbcquotas_lists_and_sets_quotas(
+    smbclient: SmbClient, smbcquotas: Callable[..., str], target: Target
+) -> None:
+    """QUERY_INFO and SET_INFO of quotas through NTFS's quota file; QUERY_INFO of the volume's defaults."""
+    second, password = target.second_user, target.second_password
+    smbclient.file("x", bytes(100_000))
+    smbclient.run("put x f", user=second, password=password).ok()
+    assert re.search(rf"{_sid_of(smbclient, second)}\s*:\s*131072/", smbcquotas("-L", "-n"))
+    smbcquotas("-S", f"UQLIM:{second}:200000/300000")
+    assert re.search(r"131072/\s*200000/\s*300000", smbcquotas("-u", second, "-n"))
+    assert "File System QUOTAS" in smbcquotas("-F")
+    smbcquotas("-S", "FSQFLAGS:QUOTA_ENABLED/DENY_DISK")
+    try:
+        smbclient.file("y", bytes(400_000))
+        refused = smbclient.run("put y g", user=second, password=password)
+        assert "NT_STATUS_DISK_FULL" in refused.output, refused.output
+        smbcquotas("-S", f"UQLIM:{second}:200000/3000000")
+        smbclient.run("put y g", user=second, password=password).ok()
+        smbclient.run("put y h").ok()
+    finally:
+        smbcquotas("-S", "FSQFLAGS:QUOTA_ENABLED")
+    smbcquotas("-S", "FSQLIM:5000000/6000000")
+    assert re.search(r"Soft Limit: +5000000\n.*Hard Limit: +6000000\n", smbcquotas("-F", "-n"))
+    state = target.process.log.with_name("pool")
+    command = [str(sofs()), "--json", "--state", str(state), "quota"]
+    done = subprocess.run([*command, "default", "demo", "track"], capture_output=True, text=True, timeout=60,
+                          check=True)
+    assert json.loads(done.stdout) == {"volume": "demo", "enforced": False}
+    assert "Soft Limit: 18446744073709551615\n" in smbcquotas("-F", "-n")
+    done = subprocess.run([*command, "list", "demo"], capture_output=True, text=True, timeout=60, check=True)
+    (row,) = [row for row in json.loads(done.stdout)["owners"] if row["user"] == second]
+    assert (row["state"], row["limit bytes"]) == ("Above threshold", 3_000_000)
+    denied = smbcquotas("-L", user=second, password=password)
+    assert "ACCESS_DENIED" in denied, denied
+
+
+def _sid_of(tool: SmbClient, name: str) -> str:
+    found = SID.search(rpcclient(tool, f"lookupnames {name}"))
+    assert found
+    return found[0]
 
 
 def test_smbget_fetches_a_tree(smbclient: SmbClient, target: Target) -> None:
