@@ -261,14 +261,19 @@ class SimClient:
             contexts=tuple(wanted),
         )
         file.opens += 1
+        file.opening += 1
         began = self.sim.clock.tick()
         try:
             status, message, order = await self.call(
                 Command.CREATE, request, generation=generation, also=also
             )
-        except BaseException:
+        except BaseException as error:
             self._lease_left(lease)
+            if isinstance(error, Lost):
+                await self.quiet()  # until then the server may do it
             raise
+        finally:
+            file.opening -= 1
         if status != Status.SUCCESS:
             self._lease_left(lease)
             return status
@@ -289,7 +294,7 @@ class SimClient:
             create_guid=guid,
             life=self.node,
             stream_name=stream,
-            opens_then=file.opens,
+            opens_then=-1 if file.opening else file.opens,
             share=share,
             opened_at=self.sim.clock.tick(),
         )

@@ -104,7 +104,7 @@ class Handle:
     durable: int = 0
     """Version of the durable handle, 0: none."""
     opens_then: int = 0
-    """CREATEs on the file when this open was granted."""
+    """CREATEs on the file when this open was granted; -1: others were under way."""
     create_guid: bytes = b""
     locks: list[Lock] = field(default_factory=list)
     locking: int = 0

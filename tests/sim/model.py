@@ -288,6 +288,8 @@ class ModelFile:
         """What gave it its names, and took them."""
         self.opens = 0
         """CREATEs on it so far."""
+        self.opening = 0
+        """Those that may still come to something."""
 
     def ops(self) -> Iterable[Op]:
         yield from self.name_ops
