@@ -9,9 +9,9 @@
 
 Balance: each disk should be filled in proportion to its size. A pool is Suboptimal once some disk is off by
 more than a twentieth of its size and at least two slabs; then slabs move from the fullest disk to the
-emptiest that
-may hold them, as long as the disk which gives is afterwards still not emptier than the one which takes. So a
-pool is brought well inside its hysteresis and stays there. No I/O.
+emptiest that may hold them, as long as that lessens the sum of used^2 / size, which is least when all are
+filled alike. A disk that gives takes nothing and the other way round. So a pool is brought well inside its
+hysteresis, and stays there. No I/O.
 """
 
 from __future__ import annotations
@@ -128,41 +128,43 @@ def plan_moves(loads: Mapping[int, Load], held: Iterable[Held], may_hold: MayHol
         if one.copy.disk in on_disk:
             on_disk[one.copy.disk].append(one)
     moves: list[Move] = []
-    moved: dict[Key, set[int]] = {}
-    """Where copies of that column went to: none of its others may follow."""
+    moved: set[Key] = set()
+    """Columns of which a copy moves: none of its others may follow it."""
     spent: set[int] = set()
+    gave: set[int] = set()
+    took: set[int] = set()
     while len(moves) < ROUND_MOVES_MAX:
-        givers = [number for number in used if number not in spent]
+        givers = [number for number in used if number not in spent and number not in took]
         if not givers:
             break
         giver = max(givers, key=lambda n: (used[n] / max(1, counts[n]), n))
-        move = _best_move(giver, on_disk[giver], used, counts, moved, may_hold)
+        takers = [number for number in used if number != giver and number not in gave]
+        move = _best_move(giver, takers, on_disk[giver], used, counts, moved, may_hold)
         if move is None:
             spent.add(giver)
             continue
         moves.append(move)
-        moved.setdefault(move.key, set()).add(move.onto)
+        gave.add(giver)
+        took.add(move.onto)
+        moved.add(move.key)
         used[giver] -= 1
         used[move.onto] += 1
-        spent.discard(move.onto)
     return moves
 
 
 def _best_move(
     giver: int,
+    takers: list[int],
     held: list[Held],
     used: Mapping[int, int],
     counts: Mapping[int, int],
-    moved: Mapping[Key, set[int]],
+    moved: set[Key],
     may_hold: MayHold,
 ) -> Move | None:
-    takers = sorted(
-        (number for number in used if number != giver and used[number] < counts[number]),
-        key=lambda n: (used[n] / counts[n], n),
-    )
-    for taker in takers:
-        if (used[taker] + 1) / counts[taker] > (used[giver] - 1) / max(1, counts[giver]):
-            return None
+    open_to = [number for number in takers if used[number] < counts[number]]
+    for taker in sorted(open_to, key=lambda n: (used[n] / counts[n], n)):
+        if (2 * used[taker] + 1) * counts[giver] >= (2 * used[giver] - 1) * counts[taker]:
+            continue
         for position, one in enumerate(held):
             if one.key in moved or taker in one.beside or not may_hold(one, taker):
                 continue
