@@ -44,7 +44,10 @@ _pwritev = os.pwritev
 class FileDisk:
     """`storage.disk.Disk` over one file descriptor. Made by `open` or `create`; `close` releases it."""
 
-    __slots__ = ("_failure", "_fd", "_is_device", "_name", "_nowait", "_runtime", "_size_bytes")
+    __slots__ = (
+        "_failure", "_fd", "_is_closing", "_is_device", "_name", "_nowait", "_running", "_runtime",
+        "_size_bytes",
+    )  # fmt: skip
 
     def __init__(self, fd: int, name: str, size_bytes: int, is_device: bool, runtime: Runtime) -> None:
         self._fd = fd
@@ -53,6 +56,8 @@ class FileDisk:
         self._is_device = is_device
         self._runtime = runtime
         self._failure: str | None = None
+        self._running = 0
+        self._is_closing = False
         self._nowait = _probe_nowait(fd)
 
     @classmethod
@@ -98,6 +103,31 @@ class FileDisk:
     @property
     def size_bytes(self) -> int:
         return self._size_bytes
+
+    @property
+    def is_device(self) -> bool:
+        return self._is_device
+
+    @property
+    def failure(self) -> str | None:
+        """Why it is used no more; None while it is."""
+        return self._failure
+
+    def is_there(self) -> bool:
+        """Does its name still lead to what is open here? A file that was deleted can be written for as long
+        as it is open, and is lost then."""
+        if self._fd < 0:
+            return False
+        try:
+            named, held = os.stat(self._name), os.fstat(self._fd)
+        except OSError:
+            return False
+        return (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino)
+
+    def give_up(self, why: str) -> None:
+        """It is not to be used any more; every later call says why."""
+        if self._failure is None:
+            self._failure = f"disk {self._name}: {why}"
 
     def read_now(self, offset: DiskOffset, into: Sequence[memoryview]) -> bool:
         if self._failure is not None:
@@ -183,15 +213,25 @@ class FileDisk:
         await self._blocking(work)
 
     async def close(self) -> None:
-        if self._fd >= 0:
+        """A call that a thread works on ends first; the descriptor goes with the last of them."""
+        self._is_closing = True
+        self.give_up("closed")
+        self._release()
+
+    def _release(self) -> None:
+        if self._is_closing and not self._running and self._fd >= 0:
             fd, self._fd = self._fd, -1
-            self._failure = f"disk {self._name} is closed"
             os.close(fd)
 
     async def _blocking(self, work: Callable[[], T]) -> T:
         if self._failure is not None:
             raise DiskFailed(self._failure)
-        return await self._runtime.blocking(work)
+        self._running += 1
+        try:
+            return await self._runtime.blocking(work)
+        finally:
+            self._running -= 1
+            self._release()
 
     def _fail(self, what: str, offset: int, why: str | None) -> DiskFailed:
         if self._failure is None:

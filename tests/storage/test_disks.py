@@ -169,3 +169,44 @@ def test_a_simulated_power_cut_mixes_old_and_new_sectors_of_unflushed_writes_onl
         seen.add(bytes(twin.content[:32768:512]))
         assert all(len(set(twin.content[at : at + 512])) == 1 for at in range(0, 32768, 512))
     assert len(seen) > 2
+
+
+def test_a_file_that_was_deleted_or_replaced_is_not_there_and_one_moved_back_is(tmp_path):
+    path, aside = tmp_path / "disk", tmp_path / "aside"
+    disk = FileDisk.create(str(path), SIZE, InlineRuntime())
+    assert disk.is_there()
+    path.rename(aside)
+    assert not disk.is_there()
+    path.write_bytes(b"another")
+    assert not disk.is_there()
+    aside.replace(path)
+    assert disk.is_there()
+
+
+def test_a_disk_that_was_given_up_says_why_at_every_call(tmp_path):
+    runtime = InlineRuntime()
+    disk = FileDisk.create(str(tmp_path / "disk"), SIZE, runtime)
+    disk.give_up("its file is gone")
+    for call in (disk.flush(), disk.write(DiskOffset(0), [bytes(BLOCK_BYTES)])):
+        with pytest.raises(DiskFailed, match="its file is gone"):
+            runtime.run(call)
+    assert disk.failure is not None and "its file is gone" in disk.failure
+
+
+class _ClosesMeanwhile(InlineRuntime):
+    """While a thread works somebody closes the disk."""
+
+    async def blocking(self, work):
+        await self.disk.close()
+        return work()
+
+
+def test_a_disk_is_closed_when_the_last_call_in_a_thread_has_ended(tmp_path):
+    """Else the thread would write to whatever file has the descriptor next."""
+    runtime = _ClosesMeanwhile()
+    disk = runtime.disk = FileDisk.create(str(tmp_path / "disk"), SIZE, runtime)
+    runtime.run(disk.write(DiskOffset(0), [b"x" * BLOCK_BYTES]))
+    again = FileDisk.open(str(tmp_path / "disk"), InlineRuntime())  # the lock is free
+    into = bytearray(BLOCK_BYTES)
+    again.read_blocking(DiskOffset(0), [memoryview(into)])
+    assert into == b"x" * BLOCK_BYTES
