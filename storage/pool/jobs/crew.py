@@ -57,6 +57,7 @@ class Crew:
         self._queue: deque[Task] = deque()
         self._active = 0
         self._waiting = 0
+        """Workers that wait for another job."""
         self._numbers = 0
         self._finished: Event | None = None
         self._trouble: StorageError | None = None
@@ -66,7 +67,8 @@ class Crew:
     @property
     def is_held_back(self) -> bool:
         """Does every worker wait for its pace, or for another job?"""
-        return self._active > 0 and self._active == self._waiting
+        waiting = self._waiting + self._throttle.waiting
+        return waiting > 0 and waiting >= self._active
 
     async def run(self, tasks: list[Task]) -> None:
         """Returns when all have ended, or the job was stopped and its workers are gone. Raises:
@@ -163,11 +165,7 @@ class Crew:
             nonlocal since
             if not self._job.is_ended:
                 self._job.moved(number, task.size_bytes, count, self._runtime.now())
-            self._waiting += 1
-            try:
-                await self._throttle.step(count, self._runtime.now() - since)
-            finally:
-                self._waiting -= 1
+            await self._throttle.step(count, self._runtime.now() - since)
             since = self._runtime.now()
 
         return pace

@@ -58,6 +58,8 @@ class Throttle:
         self.depth = depth
         self.bytes_per_s = bytes_per_s
         self.is_stopped = False
+        self.waiting = 0
+        """Tasks that wait for the pace."""
         self._is_suspended = False
         self._changed: Event = runtime.event()
         self._free_at_s = 0.0
@@ -82,16 +84,24 @@ class Throttle:
         await self.turn()
         now = self._runtime.now()
         rest_s = min(REST_MAX_S, took_s * RESTS.get(self.depth, 0.0))
-        if self.bytes_per_s is not None:
+        if self.bytes_per_s is not None and count:
             start = max(self._free_at_s, now - BURST_S)
             self._free_at_s = start + count / self.bytes_per_s
             rest_s = max(rest_s, start - now)
-        await self._runtime.sleep(rest_s)
+        self.waiting += 1
+        try:
+            await self._runtime.sleep(rest_s)
+        finally:
+            self.waiting -= 1
         await self.turn()
 
     async def turn(self) -> None:
         """Wait while the job is suspended. Raises: JobStopped."""
         while self._is_suspended and not self.is_stopped:
-            await self._changed.wait()
+            self.waiting += 1
+            try:
+                await self._changed.wait()
+            finally:
+                self.waiting -= 1
         if self.is_stopped:
             raise JobStopped
