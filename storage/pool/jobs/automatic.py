@@ -168,7 +168,7 @@ class Automatic:
             if number in there or number not in self._host.state.disks:
                 del self._away_since[number]
         for number, disk in sorted(self._host.state.disks.items()):
-            if number in there or number in retired or disk.state is DiskState.OK:
+            if number in there or number in retired or disk.state is DiskState.OK or disk.flags:
                 continue
             since = self._away_since.setdefault(number, now)
             wanted = pool.retire_missing is RetireMissing.ALWAYS or (

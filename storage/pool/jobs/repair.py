@@ -39,7 +39,7 @@ class RepairWork:
         emptied = {number for number in retired if self._host.slabs_on(number)}
         looked = 0
         for machine in [*self._host.machines.values()]:
-            if self._space_id is not None and machine.state.record.space_id != self._space_id:
+            if not is_part_of(machine.state, self._space_id):
                 continue
             for row in _rows_touched(machine.state, emptied):
                 looked += 1
@@ -145,6 +145,11 @@ async def fill(
         if copy.joining and not slabs.is_dead:
             await host.drop_copy(machine, slabs, copy)
         raise
+
+
+def is_part_of(state: SpaceState, space_id: int | None) -> bool:
+    """Is it that space, or a part of it? None: all are."""
+    return space_id is None or space_id in (state.record.space_id, state.record.parent)
 
 
 def _place_of(slabs: SlabSet, copy: CopyRecord) -> Place | None:

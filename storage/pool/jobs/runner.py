@@ -253,7 +253,7 @@ class JobRunner:
         """A job that the end of the server stopped keeps its record."""
         if live.job.is_ended:
             try:
-                await self._host.drop_job(live.job.id)
+                await self._drop_record(live.job)
             except StorageError as error:
                 live.job.error = live.job.error or f"its record could not be dropped: {error}"
             self._history.append(live.job)
@@ -261,6 +261,17 @@ class JobRunner:
         live.done.set()
         if live.job.is_ended:
             self.on_end(live.job)
+
+    async def _drop_record(self, job: Job) -> None:
+        """The last whole scrub leaves its record, with the time, so that the next one is in time."""
+        if job.kind is not JobKind.SCRUB or job.target is not None or job.state is not JobState.COMPLETED:
+            await self._host.drop_job(job.id)
+            return
+        for record in list(self._host.state.jobs.values()):
+            if record.kind == JobKind.SCRUB and record.state == JobState.COMPLETED:
+                await self._host.drop_job(record.job_id)
+        when = self._runtime.filetime().to_bytes(8, "little")
+        await self._host.save_job(job.id, job.kind, None, job.state, when)
 
     async def _watch(self) -> None:
         while self._live:

@@ -15,6 +15,7 @@ from typing import Final
 from storage.errors import BlockCorrupt
 from storage.pool.jobs.crew import WHOLE_ROW
 from storage.pool.jobs.port import JobHost, Key, Run, Task
+from storage.pool.jobs.repair import is_part_of
 from storage.space.machine import Pace
 
 _POINT: Final = struct.Struct("<III")
@@ -37,7 +38,7 @@ class ScrubWork:
         self._is_surveyed = True
         tasks = []
         for space_id, machine in sorted(self._host.machines.items()):
-            if self._space_id not in (None, space_id):
+            if not is_part_of(machine.state, self._space_id):
                 continue
             for row in sorted(machine.state.rows):
                 if (space_id, row) >= self._from:

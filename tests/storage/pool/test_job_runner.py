@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 
 import pytest
 
@@ -24,6 +25,7 @@ class FakeHost:
     def __init__(self) -> None:
         self.records: dict[int, tuple[int, int | None, int, bytes]] = {}
         self.given = 0
+        self.state = SimpleNamespace(jobs={})
         self.is_broken = False
 
     def take_job_id(self) -> int:
