@@ -31,7 +31,7 @@ from typing import NamedTuple
 import numpy
 
 from storage.errors import VolumeFull
-from storage.fs.limits import GROUP_CLUSTERS
+from storage.fs.limits import GROUP_CLUSTERS, WIDEN_CLUSTERS_MAX
 
 FREE = 0
 USED = 1
@@ -323,22 +323,23 @@ class Allocator:
 
     def widen(self, first: int, count: int) -> tuple[int, int]:
         """The longest run of FREE clusters round a PENDING one becomes PENDING with it (so that a trim may
-        cover it)."""
+        cover it), as far as WIDEN_CLUSTERS_MAX to each side."""
         low, high = first, first + count
-        while low > 0:
+        lowest, highest = max(first - WIDEN_CLUSTERS_MAX, 0), min(high + WIDEN_CLUSTERS_MAX, self.clusters)
+        while low > lowest:
             group, at = divmod(low - 1, GROUP_CLUSTERS)
             if self._room[group] == 0:
                 break
-            head = self._map(group)[: at + 1]
+            head = self._map(group)[max(lowest - group * GROUP_CLUSTERS, 0) : at + 1]
             run = len(head) - len(head.rstrip(b"\0"))
             low -= run
-            if run <= at:
+            if run < len(head):
                 break
-        while high < self.clusters:
+        while high < highest:
             group, at = divmod(high, GROUP_CLUSTERS)
             if self._room[group] == 0:
                 break
-            tail = self._map(group)[at:]
+            tail = self._map(group)[at : highest - group * GROUP_CLUSTERS]
             run = len(tail) - len(tail.lstrip(b"\0"))
             high += run
             if run < len(tail):

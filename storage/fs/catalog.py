@@ -6,9 +6,13 @@
     Drain       when changes become durable; flush, sync, close                    drain.py
     Names       look-up, listing, make, link, unlink, rename, hold, drop           names.py
     Attributes  security descriptors, EAs, reparse points, object ids              attributes.py
+    Placement   where new clusters go; what is counted of reads and writes         placement.py
     Streams     streams, sizes, allocation                                         streams.py
     Data        read, write                                                        data.py
     Ranges      zero, trim, valid data length, clone                               ranges.py
+    Mover       clusters moved under files in use                                  mover.py
+    Thin        retrim, consolidation, growth                                      thin.py
+    Tiering     hot and cold data, pins, statistics                                tiering.py
 
 Metadata: SQLite through vfs.py over the metadata space. Data: clusters of 64 KiB of the data space.
 A volume is mounted by one owner at a time; that is the caller's duty (pool ownership).
@@ -22,17 +26,18 @@ from typing import Self
 import apsw
 
 from storage.errors import CatalogCorrupt, StorageError
-from storage.fs import limits, schema
+from storage.fs import limits, schema, segments
 from storage.fs.attributes import descriptor_hash
 from storage.fs.core import ROOT_ID
 from storage.fs.layout import Layout, database_length, decode_layout, plan_layout, wal_frames_end, wal_length
 from storage.fs.overlay import Overlay
 from storage.fs.port import NodeId, VolumeIdentity, VolumeUsage
-from storage.fs.ranges import Ranges
 from storage.fs.state import ATTRIBUTE_DIRECTORY, NodeState
+from storage.fs.tiering import Tiering
 from storage.fs.vfs import SpaceVfs
 from storage.runtime import Runtime
 from storage.space.port import Space
+from storage.tier.space import TieredSpace
 from storage.units import SpaceOffset
 
 # [MS-FSCC] 2.5.1 FileFsAttributeInformation, FileSystemAttributes: what works here.
@@ -54,7 +59,7 @@ FEATURES = (
 _READ_AHEAD_BYTES = 1 << 20
 
 
-class CatalogFileSystem(Ranges):
+class CatalogFileSystem(Tiering):
     """A mounted volume. Made by `format` and `open`, ended by `close`."""
 
     _instances = 0
@@ -96,6 +101,10 @@ class CatalogFileSystem(Ranges):
                     "cluster_bytes": limits.CLUSTER_BYTES,
                 },
             )
+            if isinstance(data, TieredSpace):
+                connection.executemany(
+                    "insert into segments values(?,?,?,?)", segments.rows_of(data.segments)
+                )
             connection.execute(
                 "insert into securities(id, hash, descriptor) values(1, ?, ?)",
                 (descriptor_hash(security), security),
@@ -136,14 +145,14 @@ class CatalogFileSystem(Ranges):
                 raise CatalogCorrupt(
                     f"the volume was made on {made} bytes of data space, this one has {data.size_bytes}"
                 )
-            if int(volume._meta["data_bytes"]) < data.size_bytes:
-                volume._run("update meta set value=? where key='data_bytes'", [(data.size_bytes,)])
+            volume._store_size()
             volume._free_orphans()
             # Ids are put aside before any is used, so that none is used twice.
             volume._changes += 1
             volume._armed = True
             await volume.sync()
             volume._armed = False
+            volume._watch_tiers()
         except StorageError:
             connection.close()
             vfs.unregister()

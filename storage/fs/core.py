@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import apsw
 
 from storage.errors import CatalogCorrupt, StorageError, VolumeFull
-from storage.fs import limits, schema
+from storage.fs import limits, schema, segments
 from storage.fs.allocator import Allocator
 from storage.fs.extents import ExtentMap, Run
 from storage.fs.layout import Layout
@@ -113,10 +113,13 @@ class Core:
         self._next_id = int(meta["next_id"])
         self._ids_end = self._next_id
         self._next_security = self._one("select coalesce(max(id), 0) + 1 from securities")
+        rows = self._rows("select tier, at, length from segments order by id")
+        self._segments = segments.settle(self._data, rows, int(meta["data_bytes"]))
         self._allocator = Allocator(
             self._data.size_bytes >> limits.CLUSTER_SHIFT,
             self._rows("select id, used from groups"),
             self._load_group,
+            segments.zones(self._segments),
         )
         self._shared = SharedClusters(self._rows("select first, count, refs from shared"))
         self._measure_room()

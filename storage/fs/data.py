@@ -44,6 +44,14 @@ def _fill_zeros(into: memoryview) -> None:
         part[:] = _ZEROS[: len(part)]
 
 
+_WRITE_ATTEMPTS = 2
+"""Once for clusters that are being released, once for the other tier; a third time decides."""
+
+
+class _OtherTier(VolumeFull):
+    """The pool of one tier is full; the other one has not been tried."""
+
+
 @dataclass(slots=True)
 class Plan:
     """What a write will do. `taken` clusters go back if it fails; `installs` are put into the map if it
@@ -66,8 +74,14 @@ class Data(Streams):
         state: StreamState | None = stream.private  # type: ignore[assignment]
         end = offset + len(into)
         if state is not None and state.begin <= offset < state.end >= end and end <= stream.valid_bytes:
-            return self._data.read_now(SpaceOffset(offset + state.delta), into)
-        return all(self._data.read_now(where, part) for where, part in self._parts(stream, offset, into))
+            return self._data.read_now(SpaceOffset(offset + state.delta), into) and (
+                self._recent is None or self._used_run(state, offset, end, False)
+            )
+        parts = self._parts(stream, offset, into)
+        done = all(self._data.read_now(where, part) for where, part in parts)
+        if done and self._recent is not None:
+            self._note_read(stream, offset, parts)
+        return done
 
     async def read(self, stream: Stream, offset: FileOffset, into: memoryview) -> None:
         parts = self._parts(stream, offset, into)
@@ -77,6 +91,19 @@ class Data(Streams):
                 await self._data.read(where, part)
         finally:
             self._end_move(epoch)
+        if self._recent is not None:
+            self._note_read(stream, offset, parts)
+
+    def _note_read(self, stream: Stream, offset: int, parts: list[tuple[SpaceOffset, memoryview]]) -> None:
+        sizes = [(where, len(part)) for where, part in parts]
+        total = sum(size for _, size in sizes)
+        self._used_parts(self._stream_state(stream), offset, total, sizes, False)
+
+    def _note_write(self, state: StreamState, offset: int, length: int, plan: Plan) -> None:
+        if self._recent is None:
+            return
+        sizes = [(where, min(sum(map(len, buffers)), length)) for where, buffers, _ in plan.writes]
+        self._used_parts(state, offset, length, sizes, True)
 
     def _parts(self, stream: Stream, offset: int, into: memoryview) -> list[tuple[SpaceOffset, memoryview]]:
         """What must be read from the space for this range; the rest is filled with zeros here."""
@@ -108,6 +135,11 @@ class Data(Streams):
         state.begin = run.first << CLUSTER_SHIFT
         state.end = (run.first + run.length) << CLUSTER_SHIFT
         state.delta = (run.space - run.first) << CLUSTER_SHIFT
+        if self._recent is not None:
+            zone = self._allocator.zone_of(run.space + cluster - run.first)
+            state.tier = zone.tier
+            state.begin = max(state.begin, (zone.first << CLUSTER_SHIFT) - state.delta)
+            state.end = min(state.end, (zone.end << CLUSTER_SHIFT) - state.delta)
         state.writable = self._shared.is_empty() or all(
             references == 1 for _, _, references in self._shared.guarded(run.space, run.length)
         )
@@ -122,7 +154,7 @@ class Data(Streams):
             if not self._data.write_now(SpaceOffset(offset + state.delta), (data,)):
                 return False
             self._wrote(stream)
-            return True
+            return self._recent is None or self._used_run(state, offset, end, True)
         if end - offset > WRITE_NOW_MAX or self._overlay.queued_bytes() > QUEUE_BYTES_MAX:
             return False
         if not len(data):
@@ -141,7 +173,7 @@ class Data(Streams):
                 for where, buffers, fresh in plan.writes
             )
         except PoolFull as error:
-            if not self._allocator.pending:  # else `write` waits for what is being freed
+            if not (self._allocator.pending or self._hand_over(plan.taken)):  # else `write` may find some
                 raise VolumeFull(
                     f"the pool has no room for {end - offset} bytes at {offset}: {error}"
                 ) from error
@@ -150,6 +182,7 @@ class Data(Streams):
                 self._abandon(plan)
         if done:
             self._apply(stream, state, plan, end)
+            self._note_write(state, offset, end - offset, plan)
         return done
 
     async def write(self, stream: Stream, offset: FileOffset, data: memoryview) -> None:
@@ -165,16 +198,22 @@ class Data(Streams):
     async def _write(self, stream: Stream, state: StreamState, offset: int, data: memoryview) -> None:
         """A write by whoever has taken the stream."""
         end = offset + len(data)
-        try:
-            await self._carry_out(stream, state, self._plan(stream, offset, data), end)
-        except VolumeFull as error:
-            if not self._allocator.pending or isinstance(error, QuotaExceeded):
-                raise
-        else:
-            return
-        await self._wait_for_clusters()
-        if not state.gone():
-            await self._carry_out(stream, state, self._plan(stream, offset, data), end)
+        for _ in range(_WRITE_ATTEMPTS):
+            try:
+                plan = self._plan(stream, offset, data)
+                await self._carry_out(stream, state, plan, end)
+                self._note_write(state, offset, end - offset, plan)
+                return
+            except _OtherTier:
+                pass
+            except VolumeFull as error:
+                if not self._allocator.pending or isinstance(error, QuotaExceeded):
+                    raise
+                await self._wait_for_clusters()
+            if state.gone():
+                return
+        plan = self._plan(stream, offset, data)
+        await self._carry_out(stream, state, plan, end)
 
     async def _carry_out(self, stream: Stream, state: StreamState, plan: Plan, end: int) -> None:
         """Perform a plan by whoever has taken the stream. Its new clusters are hidden from commits until it
@@ -195,7 +234,8 @@ class Data(Streams):
                 await self._data.write(SpaceOffset(where), buffers, fresh)
             done = not state.gone()
         except PoolFull as error:
-            raise VolumeFull(f"the pool has no room for a write that ends at {end}: {error}") from error
+            kind = _OtherTier if self._hand_over(plan.taken) else VolumeFull
+            raise kind(f"the pool has no room for a write that ends at {end}: {error}") from error
         finally:
             self._end_move(epoch)
             if charged is not None:
@@ -215,6 +255,7 @@ class Data(Streams):
     def _wrote(self, stream: Stream) -> None:
         """Bytes were written in place, nothing else changed."""
         self._data_dirty = True
+        stream.private.stamp += 1  # type: ignore[attr-defined]
         holder: NodeState = stream.node.private  # type: ignore[assignment]
         self._changes = holder.changed_at = self._changes + 1
         if not self._armed:

@@ -50,6 +50,8 @@ class Drain(Core):
         self._to_release: deque[tuple[int, list[tuple[int, int]]]] = deque()
         """(epoch, runs): to be freed when no operation of that epoch or before is left."""
         self._releasing = False
+        self._trimming = 0
+        """Trims of free clusters under way that nothing freed just now (thin.py)."""
         self._released = self._runtime.event()
 
     # asked ----------------------------------------------------------------------------------------
@@ -218,7 +220,7 @@ class Drain(Core):
         their release."""
         self._changes += 1
         await self._make_durable(self._changes)
-        while self._releasing and self._allocator.pending:
+        while (self._releasing or self._trimming) and self._allocator.pending:
             await self._released.wait()
 
     async def _wait_for_queue(self) -> None:
@@ -239,7 +241,7 @@ class Drain(Core):
             await self.sync()
             while self._draining:
                 await self._round.wait()
-            while self._releasing:
+            while self._releasing or self._trimming:
                 await self._released.wait()
             self._db.execute("pragma wal_checkpoint(truncate)").fetchall()
             self._changes += 1

@@ -46,6 +46,10 @@ DIRECTORY_LOAD_MAX: Final = 16_384
 MISSES_BEFORE_LOAD: Final = 4
 """Single look-ups in a directory before it is read whole."""
 DESCRIPTORS_MAX: Final = 4096
+PINS_MAX: Final = 65_536
+"""Files pinned to a tier."""
+HEAT_SAVED_MAX: Final = 16_384
+"""Ranges whose heat is kept over a restart: 384 KiB of the catalog."""
 QUOTAS_MAX: Final = 65_536
 """Owners with a quota entry beyond which no further one is given limits."""
 
@@ -53,6 +57,9 @@ WRITE_NOW_MAX: Final = 16 << 20
 AHEAD_CLUSTERS_MAX: Final = 256
 """Clusters kept back behind the end of a growing stream, so that it stays in one piece (16 MiB)."""
 AHEAD_FROM_CLUSTERS: Final = 4
+WIDEN_CLUSTERS_MAX: Final = 32_768
+"""How far to each side free clusters are trimmed along with ones just freed: 2 GiB, a row of 8 slabs of 256
+MiB."""
 TRIM_BYTES_MIN: Final = 1 << 20
 """Free runs shorter than this are not told to the data space."""
 ID_STEP: Final = 65_536

@@ -58,6 +58,12 @@ create table quotas(
     sid blob primary key, used integer not null, threshold integer not null, "limit" integer not null,
     own integer not null, changed integer not null) without rowid;
 """
+TIERS: Final = """
+create table segments(
+    id integer primary key, tier integer not null, at integer not null, length integer not null);
+create table pins(node integer primary key, tier integer not null);
+create table heat(id integer primary key, ranges blob not null);
+"""
 
 NODE_COLUMNS: Final = (
     "id, attributes, created, accessed, written, changed, links, reparse_tag, ea_bytes, "
@@ -126,7 +132,7 @@ def create_tables(connection: apsw.Connection, meta: dict[str, int | str | bytes
     """A new, empty database, in one transaction."""
     connection.execute(f"pragma application_id={APPLICATION_ID}").fetchall()
     with connection:
-        connection.execute(TABLES + QUOTAS)
+        connection.execute(TABLES + QUOTAS + TIERS)
         connection.executemany("insert into meta values(?,?)", list(meta.items()))
         connection.execute(f"pragma user_version={USER_VERSION}")
 
@@ -142,14 +148,14 @@ def charges(connection: apsw.Connection) -> dict[bytes, int]:
     return out
 
 
-def _add_quotas(connection: apsw.Connection) -> None:
+def _add_quotas_and_tiers(connection: apsw.Connection) -> None:
     """Version 1 -> 2."""
-    connection.execute(QUOTAS)
+    connection.execute(QUOTAS + TIERS)
     rows = [(sid, used, -1, -1, 0, 0) for sid, used in charges(connection).items()]
     connection.executemany(PUT_QUOTA, rows)
 
 
-_UPGRADES: Final[dict[int, Callable[[apsw.Connection], None]]] = {1: _add_quotas}
+_UPGRADES: Final[dict[int, Callable[[apsw.Connection], None]]] = {1: _add_quotas_and_tiers}
 """From each older version to the next."""
 
 

@@ -70,17 +70,23 @@ class StreamState:
     """`begin`..`end` (bytes of the stream) lie in one DATA run at `delta` bytes further in the space;
     `writable` if they may be overwritten in place. `busy`: an operation that waits is changing the stream;
     the next ones queue in `waiters`. `ahead`: (first cluster, count) kept back behind the end.
-    `is_removed`: the stream was removed while somebody was busy with it."""
+    `is_removed`: the stream was removed while somebody was busy with it. `tier`: where begin..end lies.
+    `stamp` grows with each change of its bytes, runs or sizes. `burst_clusters`, `burst_at`: how many
+    clusters were asked for at once lately, and when."""
 
     __slots__ = (
         "ahead",
         "begin",
+        "burst_at",
+        "burst_clusters",
         "busy",
         "delta",
         "end",
         "extents",
         "id",
         "is_removed",
+        "stamp",
+        "tier",
         "waiters",
         "writable",
     )
@@ -96,6 +102,10 @@ class StreamState:
         self.end = 0
         self.delta = 0
         self.writable = False
+        self.tier = 0
+        self.stamp = 0
+        self.burst_clusters = 0
+        self.burst_at = 0.0
 
     def gone(self) -> bool:
         return self.is_removed

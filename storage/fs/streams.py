@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from storage.errors import VolumeFull
 from storage.fs import limits
-from storage.fs.attributes import Attributes
 from storage.fs.extents import DATA, HOLE, UNWRITTEN, ExtentMap
 from storage.fs.limits import CLUSTER_BYTES, CLUSTER_MASK, CLUSTER_SHIFT
+from storage.fs.placement import Placement
 from storage.fs.port import Node, Stream
 from storage.fs.state import ATTRIBUTE_SPARSE, HAS_STREAMS, NodeState, StreamState
 from storage.units import FileOffset
@@ -29,7 +29,7 @@ def clusters_for(length: int) -> int:
     return (length + CLUSTER_MASK) >> CLUSTER_SHIFT
 
 
-class Streams(Attributes):
+class Streams(Placement):
     """Streams and their clusters."""
 
     # which streams there are ----------------------------------------------------------------------
@@ -116,6 +116,7 @@ class Streams(Attributes):
     def _touch_stream(self, stream: Stream) -> None:
         """Its sizes or its runs changed."""
         state: StreamState = stream.private  # type: ignore[assignment]
+        state.stamp += 1
         self._dirty_streams[state.id] = stream
         node = stream.node
         self._touch(node, node.private)  # type: ignore[arg-type]
@@ -146,8 +147,9 @@ class Streams(Attributes):
         state = self._stream_state(stream)
         allocator = self._allocator
         runs: list[tuple[int, int]] = []
+        tier = self._tier_for(stream, state, count, growing)
         first, spare = state.ahead
-        if spare and first == hint:
+        if spare and first == hint and (tier is None or allocator.zone_of(first).tier == tier):
             used = min(spare, count)
             allocator.use_reserved(first, used)
             state.ahead = (first + used, spare - used)
@@ -161,7 +163,7 @@ class Streams(Attributes):
             left = count - (runs[0][1] if runs else 0)
             if left > allocator.free() and self._ahead:
                 self._release_ahead(only_unheld=False)
-            runs += allocator.allocate(left, hint)
+            runs += allocator.allocate(left, hint, tier)
         except VolumeFull:
             for cluster, length in runs:
                 allocator.give_back(cluster, length)

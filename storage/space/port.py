@@ -31,12 +31,14 @@ from storage.units import SpaceOffset
 class SpaceUsage:
     """Bytes. `allocated` counts slabs given to this space, once (not per copy); `available` is what could
     still be
-    allocated to it out of the pool at its resiliency; `footprint` counts every copy."""
+    allocated to it out of the pool at its resiliency; `footprint` counts every copy. `row`: what a thin space
+    takes and gives back at a time, from its beginning on; 0: it does not give back."""
 
     size_bytes: int
     allocated_bytes: int
     available_bytes: int
     footprint_bytes: int
+    row_bytes: int = 0
 
 
 class Space(Protocol):

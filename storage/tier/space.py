@@ -54,10 +54,14 @@ class _Place(NamedTuple):
 class TieredSpace:
     """`storage.space.port.Space` over a space for each tier."""
 
-    def __init__(self, parts: Mapping[Tier, Space], segments: Sequence[Segment] = ()) -> None:
-        """Without `segments`: all of the fast space, then all of the slow one."""
+    def __init__(
+        self, parts: Mapping[Tier, Space], segments: Sequence[Segment] = (), origin: Tier = Tier.SLOW
+    ) -> None:
+        """Without `segments`: all of the fast space, then all of the slow one. `origin`: the tier whose space
+        was the volume's only one, should it have been made without tiers."""
         if not parts:
             raise ValueError("a tiered space needs at least one space")
+        self.origin = origin
         self._parts = dict(sorted(parts.items()))
         self._places: list[_Place] = []
         self._first: list[int] = []

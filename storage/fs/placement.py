@@ -1,0 +1,165 @@
+"""Where new clusters go on a volume of two tiers, and what is counted of reads and writes.
+
+    new clusters   pinned: the pin's tier; else the fast one above its reserve, bulk to the slow one (plan.py)
+                   a tier that is full, or whose pool is, hands over to the other
+    read, write    tally of the tier the bytes lie on; heat of the 1 MiB range they belong to
+
+On a volume without tiers `_heat` and `_recent` are None, and nothing is counted.
+
+Source: docs/design-spaces.md, "Tiers". Units: bytes. Owner: the catalog file system."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from storage.errors import CatalogCorrupt
+from storage.fs.attributes import Attributes
+from storage.fs.core import Parts
+from storage.fs.limits import CLUSTER_BYTES, CLUSTER_SHIFT
+from storage.fs.port import Node, Stream
+from storage.fs.state import NodeState, StreamState
+from storage.tier.heat import KEY_SHIFT, RANGE_SHIFT, Heat
+from storage.tier.plan import Policy, place_new
+from storage.tier.space import Tier, TieredSpace
+
+BURST_GAP_S: Final = 2.0
+"""Clusters asked for within this time of each other were written at once."""
+SHORT_S: Final = 30.0
+"""How long a tier whose pool had no slab left is passed over."""
+_HEAT_SAVED: Final = "heat_saved"
+
+
+@dataclass(slots=True)
+class Tally:
+    """What clients read and wrote on one tier since the volume was mounted."""
+
+    reads: int = 0
+    read_bytes: int = 0
+    writes: int = 0
+    write_bytes: int = 0
+
+
+@dataclass(slots=True)
+class Moved:
+    """Bytes the mover has moved since the volume was mounted."""
+
+    up_bytes: int = 0
+    down_bytes: int = 0
+    within_bytes: int = 0
+    failed: int = 0
+    """Pieces that could not be moved: unreadable, or changed each time they were tried."""
+    last_pass: int = 0
+    """FILETIME of the end of the last optimisation; 0: there was none."""
+    passes: int = field(default=0)
+
+
+class Placement(Attributes):
+    """Tiers, as far as reads, writes and allocation have to do with them."""
+
+    def __init__(self, *parts: *Parts) -> None:
+        super().__init__(*parts)
+        self.policy = Policy()
+        self._tallies = (Tally(), Tally())
+        self._moved_bytes = Moved()
+        self._short_until = [0.0, 0.0]
+        self._pins: dict[int, Tier] = {}
+        self._heat: Heat | None = None
+        self._recent: dict[int, int] | None = None
+        try:
+            self._pins = {node: Tier(tier) for node, tier in self._rows("select node, tier from pins")}
+        except ValueError as error:
+            raise CatalogCorrupt(f"a file is pinned to an unknown tier: {error}") from error
+        if len({zone.tier for zone in self._allocator.zones}) > 1:
+            self._begin_counting()
+
+    def _begin_counting(self) -> None:
+        """The volume has two tiers: from now on heat is kept."""
+        if self._heat is not None:
+            return
+        heat = Heat(self._runtime.now())
+        age = self._runtime.filetime() - int(self._meta.get(_HEAT_SAVED, 0))
+        heat.load((bytes(row[0]) for row in self._rows("select ranges from heat order by id")), age / 1e7)
+        self._heat, self._recent = heat, heat.recent
+
+    def _purge(self, node: Node, state: NodeState) -> None:
+        if self._pins.pop(node.id, None) is not None:
+            self._run("delete from pins where node=?", [(node.id,)])
+        super()._purge(node, state)
+
+    # where to ---------------------------------------------------------------------------------------
+    def _tier_for(self, stream: Stream, state: StreamState, count: int, growing: bool) -> Tier | None:
+        """Where `count` new clusters of the stream should lie; None: there is no choice."""
+        if self._heat is None:
+            return None
+        now = self._runtime.now()
+        if not growing or now - state.burst_at > BURST_GAP_S:
+            state.burst_clusters = 0
+        state.burst_clusters += count
+        state.burst_at = now
+        pin = self._pins.get(stream.node.id)
+        if pin is not None:
+            return Tier(1 - pin) if self._short_until[pin] > now else pin
+        allocator = self._allocator
+        size = allocator.size_of(Tier.FAST)
+        return place_new(
+            size - allocator.taken_of(Tier.FAST),
+            size,
+            state.burst_clusters << CLUSTER_SHIFT,
+            self._short_until[Tier.FAST] > now >= self._short_until[Tier.SLOW],
+            self.policy,
+        )
+
+    def _hand_over(self, taken: Iterable[tuple[int, int]]) -> bool:
+        """The pool had no slab for these new clusters. True: a tier that was passed over until now may have
+        room; try again."""
+        if self._heat is None or not isinstance(self._data, TieredSpace):
+            return False
+        now = self._runtime.now()
+        is_new = False
+        for tier in {Tier(self._allocator.zone_of(first).tier) for first, _ in taken}:
+            part = self._data.part(tier)
+            if part is None or part.usage().available_bytes >= CLUSTER_BYTES or self._short_until[tier] > now:
+                continue
+            self._short_until[tier] = now + SHORT_S
+            is_new = is_new or self._short_until[1 - tier] <= now
+        return is_new
+
+    # counting ---------------------------------------------------------------------------------------
+    def _used_run(self, state: StreamState, offset: int, end: int, is_write: bool) -> bool:
+        """Bytes of the run that the stream remembers were read or written. Always True."""
+        recent = self._recent
+        assert recent is not None and self._heat is not None
+        length = end - offset
+        tally = self._tallies[state.tier]
+        if is_write:
+            tally.writes += 1
+            tally.write_bytes += length
+        else:
+            tally.reads += 1
+            tally.read_bytes += length
+        key = (state.id << KEY_SHIFT) + (offset >> RANGE_SHIFT)
+        known = recent.get(key)
+        if known is None or offset >> RANGE_SHIFT != end - 1 >> RANGE_SHIFT:
+            self._heat.touch_range(state.id, offset, length)
+        else:
+            recent[key] = known + length
+        return True
+
+    def _used_parts(
+        self, state: StreamState, offset: int, length: int, parts: Iterable[tuple[int, int]], is_write: bool
+    ) -> None:
+        """The same for a range in (space offset, length) parts."""
+        if self._heat is None:
+            return
+        self._heat.touch_range(state.id, offset, length)
+        zone_of, tallies = self._allocator.zone_of, self._tallies
+        for where, size in parts:
+            tally = tallies[zone_of(where >> CLUSTER_SHIFT).tier]
+            if is_write:
+                tally.writes += 1
+                tally.write_bytes += size
+            else:
+                tally.reads += 1
+                tally.read_bytes += size
