@@ -65,6 +65,11 @@ def words(block: bytes | bytearray | memoryview) -> Words:
     return np.frombuffer(block, dtype=np.uint64)
 
 
+def octets(block: Words) -> memoryview:
+    """The block as bytes, not copied."""
+    return block.view(np.uint8).data
+
+
 def scaled(constant: int, block: Words) -> Words:
     """constant x block, byte by byte."""
     if constant == 1:
@@ -80,8 +85,8 @@ def _double(block: Words, scratch: Words) -> None:
     tops = scratch[: block.size]
     np.right_shift(block.view(np.int8), _SEVEN, out=tops.view(np.int8))
     np.bitwise_and(tops, _POLY, out=tops)
-    octets = block.view(np.uint8)
-    np.add(octets, octets, out=octets)
+    single = block.view(np.uint8)
+    np.add(single, single, out=single)
     np.bitwise_xor(block, tops, out=block)
 
 
