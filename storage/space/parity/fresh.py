@@ -4,8 +4,8 @@
     trim    whole stripes: truth "never written" in memory -> flush; a row with nothing else written: released
 
 A power cut before the flush leaves fresh stripes "never written" (machine.py, M2), so no note of them is
-kept. The entries of a slice share a sector, so a trim is there for a slice or it isn't. Awaits disks, the truth
-and the host.
+kept. The entries of a slice share a sector, so a trim is there for a slice or it isn't. Awaits disks, the
+truth and the host.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Writing a parity space through the cache's journal: what a batch needs is worked out, kept, then put in place.
+"""Writing a parity space through the cache's journal: what a batch needs is worked out, then put in place.
 
-    prepare   cut into segments -> rows allocated -> what is missing of the stripe read -> new P, Q and entries
+    prepare   cut into segments -> rows allocated -> what is missing of the stripe read -> new P, Q, entries
               -> redo records                                                     (the journal: durable)
     apply     data and parity in place, side by side -> truth in memory -> flush -> truth durable
 
