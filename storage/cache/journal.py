@@ -46,9 +46,9 @@ ENTRIES_MAX: Final = 65536
 RUN_BLOCKS_MAX: Final = (1 << 32) - 1
 """Of one entry."""
 JOURNAL_BLOCKS_MAX: Final = 1 << 32
-JOURNAL_BLOCKS_MIN: Final = 64
+JOURNAL_BLOCKS_MIN: Final = 256
 SPACE_BLOCKS_MAX: Final = 1 << 51
-RING_BLOCKS_MIN: Final = 48
+RING_BLOCKS_MIN: Final = 192
 
 assert HEADER.size == 64 and ENTRY.size == 16
 assert DATA_BLOCKS_MAX <= ENTRIES_MAX  # every block of a record may be a run of its own

@@ -30,8 +30,10 @@ class CacheLimits:
     """At so much the journal is written although nobody asked for a flush."""
     batch_bytes: int = 1 << 20
     """Given to the backing at once."""
-    round_bytes: int = 32 << 20
-    """Journal that one sweep over the addresses empties, at most; at least a quarter of the ring."""
+    round_bytes: int = 64 << 20
+    """Journal that one sweep over the addresses empties, at most."""
+    round_fraction: float = 1 / 16
+    """The same, of the ring: less than lies between `slow` and full, so that space comes back in time."""
     begin: float = 0.25
     earnest: float = 0.75
     slow: float = 0.90
@@ -41,6 +43,7 @@ class CacheLimits:
 
     def __post_init__(self) -> None:
         assert 0 < self.begin < self.earnest < self.slow < 1
+        assert 0 < self.round_fraction < 1 - self.slow
         assert 0 < self.spill_bytes <= self.young_bytes <= self.memory_bytes
 
 

@@ -143,9 +143,7 @@ class JournalStore:
             place += head.blocks
             found.redo_sequence, epoch = found.redo_sequence + 1, head.epoch
 
-    async def _record(
-        self, window: _Window, place: int, sequence: int, epoch: int, epoch_max: int
-    ) -> Head:
+    async def _record(self, window: _Window, place: int, sequence: int, epoch: int, epoch_max: int) -> Head:
         """The whole record at this place. Raises LabelCorrupt unless it is the one that follows."""
         sizes = journal.decode_sizes(await window.get(place, 1), self.identity)
         whole = await window.get(place, sum(sizes))

@@ -1,0 +1,360 @@
+"""The destager: moves what the journal holds to the space behind it, by address.
+
+    asleep (nothing dirty) -> ticking -> round, round, ... -> asleep
+      begins   idle for a while; 25 % filled (with rests); 75 % (without); a writer waits for room
+      round    oldest segments -> their stripes by address -> batches -> backing flush -> mark: segments free
+      batch    whatever is dirty in these stripes -> prepare -> redo records durable -> apply
+
+A round ends early when it is told to stop; what it has applied is marked then. When the journal is lost, the
+destager writes through what is left (`rescue`). One task; only the ports are awaited. Invariants: C2 and C4
+of
+core.py. Errors of the backing end the round and are told to writers that wait for room; it tries again later.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from storage.cache.core import CacheCore
+from storage.cache.dirty import Taken
+from storage.cache.journal import Run, runs_of
+from storage.cache.ring import SEGMENT_BLOCKS_MIN, Segment
+from storage.errors import StorageError
+from storage.runtime import Event
+from storage.units import BLOCK_BYTES
+
+CHECK_BLOCKS = 32
+READ_GAP_BLOCKS = 16
+"""Blocks of the journal that are read along rather than skipped."""
+
+
+class Destager:
+    def __init__(self, core: CacheCore) -> None:
+        self._core = core
+        self._runtime = core.runtime
+        self._wake = core.runtime.event()
+        self._ended = core.runtime.event()
+        self.rescued = core.runtime.event()
+        """Set when it is decided what becomes of a cache whose journal is lost."""
+        self._is_waiting = False
+        self._is_spilling = False
+        self._is_started = False
+        self._is_stopping = False
+        self._retry_at_s = 0.0
+        self._seen_bytes = -1
+        self._done: Taken = []
+        limits, ring = core.limits, core.ring.geometry.ring_blocks
+        self._batch_blocks = max(1, limits.batch_bytes // BLOCK_BYTES)
+        self._round_blocks = max(
+            SEGMENT_BLOCKS_MIN, min(limits.round_bytes // BLOCK_BYTES, int(ring * limits.round_fraction))
+        )
+        self._spill_blocks = max(1, limits.spill_bytes // BLOCK_BYTES)
+        core.on_pressure = self.pressure
+
+    # -- life ----------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._is_started = True
+        self._runtime.spawn(self._run, "destage")
+
+    async def stop(self) -> None:
+        """No round is under way on return."""
+        self._is_stopping = True
+        self._wake.set()
+        if self._is_started:
+            await self._ended.wait()
+
+    def pressure(self) -> None:
+        """Something changed that may be a reason to begin."""
+        young = len(self._core.dirty.young)
+        if young >= self._spill_blocks and not self._is_spilling and self._core.lost is None:
+            self._is_spilling = True
+            self._runtime.spawn(self._spill, "cache spill")
+        if self._is_waiting and (self._seen_bytes < 0 or self._reason()):
+            self._wake.set()
+        self._core.check_at = young + CHECK_BLOCKS
+
+    async def _spill(self) -> None:
+        try:
+            await self._core.append()
+        except StorageError as error:
+            self._core.lose(error)
+        finally:
+            self._is_spilling = False
+
+    def _reason(self) -> str:
+        core = self._core
+        if core.lost is not None:
+            return "" if self.rescued.is_set() else "rescue"
+        if self._runtime.now() < self._retry_at_s:
+            return ""
+        fill = core.fill()
+        if fill >= core.limits.earnest or core.waiting_for_room:
+            return "earnest"
+        return "begin" if fill >= core.limits.begin else ""
+
+    async def _run(self) -> None:
+        try:
+            while not self._is_stopping:
+                reason = self._reason()
+                if reason == "rescue":
+                    await self.rescue()
+                elif reason:
+                    await self._round_or_rest(reason)
+                else:
+                    await self._wait()
+        finally:
+            self._ended.set()
+
+    async def _round_or_rest(self, reason: str) -> None:
+        core = self._core
+        begin_s = self._runtime.now()
+        is_progress = await self._try_round()
+        if not is_progress:
+            await self._sleep(core.limits.idle_s)
+        elif reason == "begin":
+            limits = core.limits
+            share = (limits.earnest - core.fill()) / (limits.earnest - limits.begin)
+            await self._sleep((self._runtime.now() - begin_s) * min(1.0, max(0.0, share)))
+
+    async def _wait(self) -> None:
+        """Until there is a reason; when nothing was written for a while, being idle is one."""
+        core = self._core
+        if core.lost is not None or not (core.dirty.blocks or core.notes or core.ring.used):
+            self._seen_bytes = -1
+            await self._sleep(None)
+            return
+        seen = core.counters.written_bytes + core.counters.passed_bytes
+        if seen == self._seen_bytes and self._runtime.now() >= self._retry_at_s:
+            if not await self._try_round():
+                await self._sleep(core.limits.retry_s)
+            return
+        self._seen_bytes = seen
+        await self._sleep(core.limits.idle_s)
+
+    async def _sleep(self, seconds: float | None) -> None:
+        """Until something happens, or so long."""
+        if self._is_stopping:
+            return
+        event = self._wake = self._runtime.event()
+        if seconds is not None:
+            self._runtime.spawn(lambda: self._ring(event, seconds), "destage tick")
+        self._is_waiting = True
+        await event.wait()
+        self._is_waiting = False
+
+    async def _ring(self, event: Event, seconds: float) -> None:
+        await self._runtime.sleep(seconds)
+        event.set()
+
+    # -- rounds --------------------------------------------------------------------------------------------
+
+    async def empty(self) -> None:
+        """Destage everything; nobody writes. The destager is stopped. Raises the backing's errors."""
+        core = self._core
+        self._is_stopping = False
+        while core.dirty.blocks or core.ring.used:
+            if not await self.round():
+                raise StorageError(f"cache of {core.backing.name}: {len(core.dirty)} blocks do not destage")
+
+    async def _try_round(self) -> bool:
+        core = self._core
+        try:
+            is_progress = await self.round()
+        except StorageError as error:
+            if core.lost is None:
+                core.destage_failure = error
+                core.trouble = f"destaging fails: {error}"
+                self._retry_at_s = self._runtime.now() + core.limits.retry_s
+            self._done = []
+            if core.is_independent:
+                core.stop_moving()
+            core.wake_still()  # else the stripes stay in hand (C4); who waits for them is told
+            core.refresh_room()
+            return False
+        if core.destage_failure is not None:
+            core.destage_failure, core.trouble = None, ""
+        return is_progress
+
+    async def round(self) -> bool:
+        """Empty the oldest segments. False: there was nothing to do."""
+        core = self._core
+        begin_s = self._runtime.now()
+        await core.append()
+        segments = core.ring.oldest(self._round_blocks, core.stored_sequence)
+        if not segments:
+            return False
+        batches = core.counters.batches
+        stripes = deque(self._stripes(segments))
+        passed_over: deque[int] = deque()
+        while stripes and not self._is_stopping:
+            await self._next_batch(stripes, passed_over)
+            if not stripes and passed_over and not self._is_stopping:
+                await self._checkpoint([])
+                claim = core.passing(passed_over[0])
+                if claim is not None:
+                    await claim.done.wait()
+                stripes, passed_over = passed_over, deque()
+        is_whole = not stripes and not passed_over
+        used, batches = core.ring.used, core.counters.batches - batches
+        await self._checkpoint(segments if is_whole else [])
+        freed = used - core.ring.used
+        core.throttle.freed(freed * BLOCK_BYTES, self._runtime.now() - begin_s)
+        return freed > 0 or batches > 0
+
+    def _stripes(self, segments: Sequence[Segment]) -> list[int]:
+        """Stripes with blocks whose newest stored version lies in these oldest segments."""
+        last, dirty = segments[-1].last_sequence, self._core.dirty
+        stripe_blocks = self._core.stripe_bytes // BLOCK_BYTES
+        found: set[int] = set()
+        for segment in segments:
+            for number in segment.numbers:
+                version = dirty.stored_version(number)
+                if version is not None and version.sequence <= last:
+                    found.add(number // stripe_blocks)
+        return sorted(found)
+
+    async def _next_batch(self, stripes: deque[int], passed_over: deque[int]) -> None:
+        core = self._core
+        if not core.redo_fits(self._batch_blocks_max()) or (core.moving and core.waiting_for_still):
+            await self._checkpoint([])
+        taken: Taken = []
+        while stripes and len(taken) < self._batch_blocks:
+            stripe = stripes[0]
+            if core.passing(stripe) is not None:
+                passed_over.append(stripes.popleft())
+                continue
+            more = self._dirty_in(stripe)
+            if taken and len(taken) + len(more) > self._batch_blocks:
+                break
+            stripes.popleft()
+            if more:
+                core.moving[stripe] = None
+                taken += more
+        if taken:
+            await self._destage(taken)
+            if core.is_independent:
+                core.stop_moving()
+
+    def _batch_blocks_max(self) -> int:
+        return max(self._batch_blocks, self._core.stripe_bytes // BLOCK_BYTES)
+
+    def _dirty_in(self, stripe: int) -> Taken:
+        dirty = self._core.dirty
+        stripe_blocks = self._core.stripe_bytes // BLOCK_BYTES
+        taken: Taken = []
+        for number in range(stripe * stripe_blocks, (stripe + 1) * stripe_blocks):
+            if number in dirty.blocks:
+                version = dirty.stored_version(number)
+                if version is not None:
+                    taken.append((number, version))
+        return taken
+
+    async def _destage(self, taken: Taken) -> None:
+        core = self._core
+        batch = await self._contents(taken)
+        records = list(await core.backing.prepare(batch))
+        if records:
+            await core.write_redo(records, _placed_runs(taken))
+        core.backing_dirty = True
+        await core.backing.apply(batch)
+        core.backing_dirty = True
+        self._done += taken
+        core.counters.batches += 1
+        core.counters.destaged_bytes += len(taken) * BLOCK_BYTES
+
+    async def _contents(self, taken: Taken) -> list[tuple[int, memoryview]]:
+        """The batch, in runs as long as can be."""
+        contents = {number: version.data for number, version in taken if version.data is not None}
+        if len(contents) < len(taken):
+            absent = [(version.place, number) for number, version in taken if number not in contents]
+            await self._read_absent(sorted(absent), contents)
+        return _merged(contents)
+
+    async def _read_absent(self, absent: list[tuple[int, int]], contents: dict[int, bytes]) -> None:
+        at = 0
+        while at < len(absent):
+            first, behind = absent[at][0], at + 1
+            while behind < len(absent) and absent[behind][0] - absent[behind - 1][0] <= READ_GAP_BLOCKS:
+                behind += 1
+            data = memoryview(bytearray((absent[behind - 1][0] - first + 1) * BLOCK_BYTES))
+            await self._core.store.read(first, data)
+            for place, number in absent[at:behind]:
+                where = (place - first) * BLOCK_BYTES
+                contents[number] = bytes(data[where : where + BLOCK_BYTES])
+            at = behind
+
+    async def _checkpoint(self, given_up: list[Segment]) -> None:
+        """What was applied is durable, and the journal needs no more of it."""
+        core = self._core
+        await core.flush_backing()
+        done, self._done = self._done, []
+        core.dirty.destaged(done)
+        if given_up or done or core.moving:
+            await core.write_mark(given_up)
+        core.stop_moving()
+
+    # -- a lost journal ------------------------------------------------------------------------------------
+
+    async def rescue(self) -> None:
+        """Write through what is only in memory, and go on without a journal. What can't be had any more
+        leaves the cache refusing writes, and reads of those blocks fail."""
+        core = self._core
+        try:
+            if self.rescued.is_set() or not core.is_independent or core.abandon is None:
+                return
+            self._done = []
+            numbers = sorted(core.dirty.blocks)
+            for first in range(0, len(numbers), self._batch_blocks):
+                await self._write_through(numbers[first : first + self._batch_blocks])
+            core.backing_dirty = True
+            await core.flush_backing()
+            await core.abandon()
+            core.dirty.drop(0, 1 << 62)
+            core.is_write_through = True
+            core.controls, core.notes = [], []
+        except StorageError as error:
+            core.trouble += f"; nor can what it holds be written: {error}"
+        finally:
+            core.stop_moving()
+            self.rescued.set()
+
+    async def _write_through(self, numbers: list[int]) -> None:
+        core = self._core
+        taken: Taken = []
+        contents: dict[int, bytes] = {}
+        for number in numbers:
+            version = core.dirty.blocks.get(number)  # what was trimmed meanwhile is gone
+            if version is not None and version.data is not None:
+                contents[number] = version.data
+            elif version is not None:
+                taken.append((number, version))
+        await self._read_absent(sorted((version.place, number) for number, version in taken), contents)
+        await core.backing.apply(_merged(contents))
+
+
+def _merged(contents: dict[int, bytes]) -> list[tuple[int, memoryview]]:
+    """Blocks by number as a batch, in runs as long as can be."""
+    batch = []
+    for run in runs_of(sorted(contents)):
+        parts = [contents[number] for number in range(run.block, run.block + run.length)]
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        batch.append((run.block * BLOCK_BYTES, memoryview(data)))
+    return batch
+
+
+def _placed_runs(taken: Taken) -> list[Run]:
+    """Where in the journal the data of a batch lies."""
+    runs: list[Run] = []
+    for number, version in taken:
+        last = runs[-1] if runs else None
+        if (
+            last is not None
+            and last.block + last.length == number
+            and last.place + last.length == version.place
+        ):
+            runs[-1] = Run(last.block, last.length + 1, last.place)
+        else:
+            runs.append(Run(number, 1, version.place))
+    return runs
