@@ -144,6 +144,8 @@ class Connection:
         self.signing_algorithm: SigningAlgorithm | None = None
         self.supports_multi_credit = False
         self._next_async_id = 1
+        self._notices: list[tuple[bytes, Channel | None]] = []
+        """Notifications that the frame being handled set off on its own connection."""
 
     def __repr__(self) -> str:
         return f"Connection({self.id}, {self.peer}, {self.dialect:#06x})"
@@ -170,6 +172,8 @@ class Connection:
                     break
                 if end > at + LENGTH_BYTES:
                     self._frame(view, at + LENGTH_BYTES, end)
+                    if self._notices:
+                        self._send_notices()
                 at = end
         except ProtocolViolation:
             raise
@@ -178,6 +182,7 @@ class Connection:
             raise
         finally:
             self.is_receiving = False
+            self._notices.clear()
         return at
 
     def _frame(self, view: memoryview, start: int, end: int) -> None:
@@ -336,8 +341,10 @@ class Connection:
         session's key."""
         command = request.command
         if not request.flags & SMB2_FLAGS_SIGNED:
-            if channel is not None and channel.session.signing_required and command not in _UNSIGNED:
-                request.early = StatusError(Status.ACCESS_DENIED, "the message must be signed")
+            if channel is not None and channel.session.signing_required:
+                # A SESSION_SETUP that has a key is a reauthentication.
+                if command not in _UNSIGNED or (command == Command.SESSION_SETUP and channel.signer):
+                    request.early = StatusError(Status.ACCESS_DENIED, "the message must be signed")
             return
         if command == Command.NEGOTIATE:
             request.early = StatusError(Status.INVALID_PARAMETER, "a signed NEGOTIATE")
@@ -427,12 +434,24 @@ class Connection:
         self.driver.send(self, memory[base : finish_frame(memory, base, end, sealer)])
 
     def send_unsolicited(self, message: bytes, sealed_by: Channel | None) -> None:
-        """A notification: never signed."""
+        """A notification: never signed. One that a frame of this connection sets off follows what answers
+        that frame, and comes before what answers the next."""
+        if self.is_receiving:
+            self._notices.append((message, sealed_by))
+            return
         memory = memoryview(bytearray(SEALED_START + len(message) + TAG_BYTES))
-        sealer = None if sealed_by is None else sealed_by.sealer
-        start = LENGTH_BYTES if sealer is None else SEALED_START
-        memory[start : start + len(message)] = message
-        self.driver.send(self, memory[: finish_frame(memory, 0, start + len(message), sealer)])
+        self.driver.send(self, memory[: _put_notice(memory, 0, message, sealed_by)])
+
+    def _send_notices(self) -> None:
+        arena = self.arena
+        for message, sealed_by in self._notices:
+            size = SEALED_START + len(message) + TAG_BYTES
+            if size <= arena.room_bytes:
+                arena.end = _put_notice(arena.view, arena.end, message, sealed_by)
+            else:
+                memory = memoryview(bytearray(size))
+                self.driver.send(self, memory[: _put_notice(memory, 0, message, sealed_by)])
+        self._notices.clear()
 
     def grant(self, request: Request) -> int:
         """CreditResponse. Source: [MS-SMB2] 3.3.1.2 Algorithm for the Granting of Message Credits. What is
@@ -495,6 +514,15 @@ class Connection:
                 job.cancel()
         if ended:
             self.server.sessions_lost(ended)
+
+
+def _put_notice(view: memoryview, base: int, message: bytes, sealed_by: Channel | None) -> int:
+    """The frame of a notification at `base`; where it ends."""
+    sealer = None if sealed_by is None else sealed_by.sealer
+    start = base + (LENGTH_BYTES if sealer is None else SEALED_START)
+    end = start + len(message)
+    view[start:end] = message
+    return finish_frame(view, base, end, sealer)
 
 
 def _payload_bytes(job: Job) -> int:

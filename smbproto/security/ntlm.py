@@ -121,6 +121,13 @@ class _State(Enum):
     DONE = auto()
 
 
+def _client_pairs(temp: bytes) -> dict[int, bytes]:
+    """The target information as the client returned it, and perhaps more. Raises: WireError."""
+    if len(temp) < CLIENT_CHALLENGE_BYTES or temp[:2] != b"\1\1":
+        raise WireError("no NTLMv2_CLIENT_CHALLENGE")
+    return av_pairs_untrusted(temp[CLIENT_CHALLENGE_BYTES:])
+
+
 class NtlmAcceptor:
     """The server's side of one authentication. `filetime` is now, in 100 ns since 1601."""
 
@@ -176,29 +183,22 @@ class NtlmAcceptor:
             return self._anonymous(answer)
         if len(answer.nt_response) <= LM_RESPONSE_BYTES:
             raise AuthenticationFailed(f"{answer.domain}\\{answer.user} sent an NTLMv1 response")
+        proof, temp = answer.nt_response[:NT_PROOF_BYTES], answer.nt_response[NT_PROOF_BYTES:]
+        pairs = _client_pairs(temp)  # malformed is malformed, whoever sent it
         known = lookup(answer.user, answer.domain)
         key = ntowf_v2(_UNKNOWN_USER_HASH if known is None else known, answer.user, answer.domain)
-        proof, temp = answer.nt_response[:NT_PROOF_BYTES], answer.nt_response[NT_PROOF_BYTES:]
         expected = _hmac_md5(key, self._server_challenge, temp)
         proven = hmac.compare_digest(proof, expected)
         if known is None or not proven:
             why = "is unknown" if known is None else "gave a wrong password"
             raise AuthenticationFailed(f"{answer.domain}\\{answer.user} {why}")
-        pairs = self._client_pairs(temp)
+        if pairs.get(AvId.TIMESTAMP, self._filetime) != self._filetime:
+            raise AuthenticationFailed("the response is for the challenge of another time")
         session_key = self._exported_key(answer, _hmac_md5(key, proof))
         av_flags = int.from_bytes(pairs.get(AvId.FLAGS, b""), "little")
         if av_flags & AV_FLAG_MIC:
             self._check_mic(bytes(message), session_key)
         return self._done(answer, session_key, has_mic=bool(av_flags & AV_FLAG_MIC))
-
-    def _client_pairs(self, temp: bytes) -> dict[int, bytes]:
-        """The target information as the client returned it, which must be what we sent and perhaps more."""
-        if len(temp) < CLIENT_CHALLENGE_BYTES or temp[:2] != b"\1\1":
-            raise WireError("no NTLMv2_CLIENT_CHALLENGE")
-        pairs = av_pairs_untrusted(temp[CLIENT_CHALLENGE_BYTES:])
-        if pairs.get(AvId.TIMESTAMP, self._filetime) != self._filetime:
-            raise AuthenticationFailed("the response is for the challenge of another time")
-        return pairs
 
     def _exported_key(self, answer: AuthenticateMessage, base_key: bytes) -> bytes:
         if not self._flags & answer.flags & Flags.KEY_EXCH:

@@ -256,7 +256,8 @@ def _establish(
         session.sealer = Sealer(connection.cipher, keys.server_to_client, session.id)
         session.opener = Opener(connection.cipher, keys.client_to_server)
         session.encrypt_data = config.encrypt_data and not session.is_anonymous
-        _let_seal(channel)
+        if not session.is_anonymous or _somebody_is_known(connection):
+            _let_seal(channel)
 
 
 def _bind(request: Request, session: Session, setup: Setup, identity: Authenticated) -> None:
@@ -272,6 +273,15 @@ def _bind(request: Request, session: Session, setup: Setup, identity: Authentica
     session.channels[connection] = channel
     connection.channels[session.id] = channel
     _let_seal(channel)
+
+
+def _somebody_is_known(connection: Connection) -> bool:
+    """Whether a user has authenticated here: on a connection of strangers alone, Windows drops what comes
+    sealed with the keys of an anonymous session, which everybody knows."""
+    return any(
+        channel.session.token is not None and not channel.session.is_anonymous
+        for channel in connection.channels.values()
+    )
 
 
 def _let_seal(channel: Channel) -> None:

@@ -126,6 +126,34 @@ def test_reauthentication_keeps_keys_and_opens():
     assert peer.read_bytes(file_id, 4) == b"data"
 
 
+def test_an_unsigned_reauthentication_is_denied_and_harms_nothing():
+    """3.3.5.2.4 Verifying the Signature: who has a key signs; else anybody in between could end a session."""
+    site = Site()
+    peer = site.logged_on()
+    file_id = peer.create("f")
+    body = SessionSetupRequest(security_mode=1, security_buffer=b"rubbish").encode()
+    response = peer.send(
+        Command.SESSION_SETUP, body, session_id=peer.keys.session_id, tree_id=0, sign=False
+    )
+    assert response.status == Status.ACCESS_DENIED
+    assert peer.write(file_id, b"data").status == Status.SUCCESS
+
+
+def test_sealed_by_an_anonymous_session_alone_ends_the_connection():
+    """As Windows: everybody knows these keys; beside a user's session on the same connection it goes."""
+    site = Site(anonymous=token_of(7))
+    stranger = site.connect()
+    stranger.negotiate()
+    assert stranger.log_on("", "").status == Status.SUCCESS
+    stranger.is_sealing = True
+    with pytest.raises(ProtocolViolation):
+        stranger.send(Command.ECHO, ECHO)
+    peer = site.logged_on()
+    assert peer.log_on("", "").status == Status.SUCCESS
+    peer.is_sealing = True
+    assert peer.send(Command.ECHO, ECHO).status == Status.SUCCESS
+
+
 def test_expired_session_may_close_and_log_off():
     """ "If Session.State is Expired, the server MUST continue to process LOGOFF, CLOSE, and LOCK."
     (3.3.5.2.9)"""

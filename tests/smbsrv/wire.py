@@ -13,6 +13,7 @@ from typing import Any
 
 from smbproto.codec import FileId
 from smbproto.endpoint.framing import Arena
+from smbproto.io import eager
 from smbproto.io.eager import WAIT, detach, run_inline
 from smbproto.security.encryption import CipherId, Opener, Sealer
 from smbproto.security.keys import derive_session_keys, signing_algorithm_of
@@ -100,7 +101,11 @@ class StillRuntime:
 
     def spawn(self, work: Callable[[], Any], name: str) -> None:
         """What does not end at once, such as a timer, is never gone on with here."""
-        kind, _ = run_inline(work())
+        was_inline, eager._inline.on = eager._inline.on, False
+        try:
+            kind, _ = run_inline(work())
+        finally:
+            eager._inline.on = was_inline
         self.last_kind = kind
 
 

@@ -178,6 +178,20 @@ def test_a_response_to_the_challenge_of_another_time_is_refused():
         later.authenticate(message, known)
 
 
+@pytest.mark.parametrize("who", ["User", "Nobody"])
+def test_malformed_target_information_is_malformed_whoever_sends_it(who):
+    """[MS-NLMP] 2.2.2.7 NTLMv2_CLIENT_CHALLENGE: AvPairs end with MsvAvEOL; told before the proof is looked
+    at, as Windows does."""
+    client = initiator(who, "wrong")
+    acceptor, challenge = accept(client.negotiate())
+    message = bytearray(client.authenticate(challenge))
+    length, start = (int.from_bytes(message[at:to], "little") for at, to in ((20, 22), (24, 28)))
+    pairs = start + 16 + 28
+    message[pairs + 2 : pairs + 4] = (length & 0xFFFF).to_bytes(2, "little")
+    with pytest.raises(WireError):
+        acceptor.authenticate(bytes(message), known)
+
+
 @pytest.mark.parametrize("at", [12 + 1, 60, 64, 72, 87])
 def test_changed_messages_are_found_by_the_mic(at):
     """[MS-NLMP] 3.2.5.1.2: if the MIC is wrong the server MUST return SEC_E_MESSAGE_ALTERED."""
