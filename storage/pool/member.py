@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from storage.disk import Disk
 from storage.errors import PoolFull
 from storage.pool import frame
 from storage.pool.intents import DiskIntents
 from storage.pool.label import Label
+from storage.pool.latency import Meter, TimedDisk
 from storage.units import DiskOffset
 
 
@@ -14,12 +17,16 @@ class Member:
     """Owner: Pool. `disk` is None while the disk is absent or failed; `gone` keeps what has to be closed."""
 
     __slots__ = (
+        "away_since_s",
         "disk",
         "failure",
         "gone",
         "intents",
         "label",
+        "meter",
         "number",
+        "read_errors",
+        "read_errors_at",
         "repaired_blocks",
         "slot",
         "used_bytes",
@@ -27,14 +34,26 @@ class Member:
 
     def __init__(self, number: int, disk: Disk | None, label: Label | None) -> None:
         self.number = number
-        self.disk = disk
+        self.disk: Disk | None = disk
         self.gone: Disk | None = None
         self.label = label
         self.failure: str | None = None
         self.intents = DiskIntents()
+        self.meter = Meter()
         self.slot = 0
         self.used_bytes = 0
         self.repaired_blocks = 0
+        self.read_errors = 0
+        self.read_errors_at: list[float] = []
+        """When reads failed lately (seconds)."""
+        self.away_since_s: float | None = None
+
+    def attach(self, disk: Disk, now: Callable[[], float]) -> None:
+        """The disk is there, and its calls are timed from now on."""
+        self.meter = Meter()
+        self.disk = TimedDisk(disk, self.meter, now)
+        self.gone = self.failure = self.away_since_s = None
+        self.read_errors_at = []
 
     @property
     def known_label(self) -> Label:

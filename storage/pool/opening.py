@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from crc32c import crc32c
 
@@ -25,6 +26,10 @@ from storage.pool.metadata import PoolState
 from storage.runtime import Runtime
 from storage.units import BLOCK_BYTES, DiskOffset
 
+UNRECOGNIZED: Final = "Unrecognized metadata"
+STALE: Final = "Stale metadata"
+SPLIT: Final = "Split"
+
 
 @dataclass(slots=True)
 class Opening:
@@ -37,6 +42,19 @@ class Opening:
     members: dict[int, Member]
     logged: dict[int, dict[int, int]]
     troubles: list[str] = field(default_factory=list)
+    strangers: list[Stranger] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """A disk that was given and is no member. `operational` by Windows' names: Unrecognized metadata (no
+    label,
+    or of another pool), Stale metadata (its copy of the pool's cannot be believed), Split (it was a member
+    once; also the second of two equal ones)."""
+
+    disk: Disk
+    operational: str
+    detail: str
 
 
 def pool_seed(pool_id: bytes) -> int:
@@ -75,27 +93,28 @@ async def write_labels(runtime: Runtime, pairs: Sequence[tuple[Disk, Label]]) ->
     return await gather(runtime, [work(*pair) for pair in pairs], "write labels")
 
 
-async def _read_labels(disks: Sequence[Disk], troubles: list[str]) -> list[tuple[Disk, Label]]:
+async def _read_labels(disks: Sequence[Disk], strangers: list[Stranger]) -> list[tuple[Disk, Label]]:
     found: list[tuple[Disk, Label]] = []
     for disk in disks:
         try:
             found.append((disk, await read_label(disk)))
         except (LabelCorrupt, DiskFailed) as error:
-            troubles.append(str(error))
+            strangers.append(Stranger(disk, UNRECOGNIZED, str(error)))
     if not found:
         if not disks:
             raise PoolUnavailable("no disk was given to open a pool from")
-        raise LabelCorrupt("no pool found on these disks. " + "; ".join(troubles))
+        raise LabelCorrupt("no pool found on these disks. " + "; ".join(one.detail for one in strangers))
     counts = Counter(label.pool_id for _, label in found)
     pool_id = max(counts, key=lambda one: counts[one])
     name = next(label.pool_name for _, label in found if label.pool_id == pool_id)
     kept: dict[bytes, tuple[Disk, Label]] = {}
     for disk, label in found:
         if label.pool_id != pool_id:
-            troubles.append(f"disk {disk.name} belongs to another pool, {label.pool_name}, not to {name}")
+            text = f"disk {disk.name} belongs to another pool, {label.pool_name}, not to {name}"
+            strangers.append(Stranger(disk, UNRECOGNIZED, text))
         elif label.disk_id in kept:
             other = kept[label.disk_id][0].name
-            troubles.append(f"disk {disk.name} is a duplicate of disk {other}")
+            strangers.append(Stranger(disk, SPLIT, f"disk {disk.name} is a duplicate of disk {other}"))
         else:
             kept[label.disk_id] = (disk, label)
     return list(kept.values())
@@ -121,7 +140,7 @@ async def _read_metadata(disk: Disk, label: Label, seed: int) -> tuple[slots.Slo
     return best[0], member
 
 
-async def _read_intents(member: Member, seed: int) -> dict[int, int]:
+async def read_intents(member: Member, seed: int) -> dict[int, int]:
     label, disk = member.known_label, member.disk
     assert disk is not None
     images = []
@@ -134,18 +153,19 @@ async def _read_intents(member: Member, seed: int) -> dict[int, int]:
 
 
 async def find_pool(disks: Sequence[Disk], runtime: Runtime) -> Opening:
-    troubles: list[str] = []
-    found = await _read_labels(disks, troubles)
+    strangers: list[Stranger] = []
+    found = await _read_labels(disks, strangers)
     seed = pool_seed(found[0][1].pool_id)
     read: list[tuple[slots.SlotContent, Member]] = []
     logged: dict[int, dict[int, int]] = {}
     for disk, label in found:
         try:
             content, member = await _read_metadata(disk, label, seed)
-            logged[member.number] = await _read_intents(member, seed)
+            logged[member.number] = await read_intents(member, seed)
             read.append((content, member))
         except (LabelCorrupt, DiskFailed) as error:
-            troubles.append(str(error))
+            strangers.append(Stranger(disk, STALE, str(error)))
+    troubles = [one.detail for one in strangers]
     if not read:
         raise LabelCorrupt(f"pool {found[0][1].pool_name} cannot be opened. " + "; ".join(troubles))
     newest = max((content for content, _ in read), key=lambda one: one.epoch)
@@ -155,13 +175,17 @@ async def find_pool(disks: Sequence[Disk], runtime: Runtime) -> Opening:
         record = newest.state.disks.get(member.number)
         if record is None or record.disk_id != member.known_label.disk_id:
             name = member.disk.name if member.disk is not None else ""
-            troubles.append(f"disk {member.number} ({name}) was removed from the pool")
+            text = f"disk {member.number} ({name}) was removed from the pool"
+            troubles.append(text)
+            if member.disk is not None:
+                strangers.append(Stranger(member.disk, SPLIT, text))
         else:
             members[member.number] = member
     _require_quorum(newest.state, members, troubles)
     term = quorum.next_term([m.known_label.promised_term for m in members.values()], newest.epoch)
     await _promise(runtime, newest.state, members, term)
-    return Opening(newest.state, newest.epoch, term, quorum.voters(newest.state), members, logged, troubles)
+    voting = quorum.voters(newest.state)
+    return Opening(newest.state, newest.epoch, term, voting, members, logged, troubles, strangers)
 
 
 def _require_quorum(state: PoolState, members: dict[int, Member], troubles: list[str]) -> None:

@@ -1,11 +1,14 @@
 """A pool of disks and the spaces on it: create, open, close; what the file system and the command line use.
 
     Pool.create -> labels and an empty state on every disk -> open pool
-    Pool.open   -> find (labels, quorum, promise) -> reconcile what the intent logs name
-                   -> snapshot with the new term -> intent logs empty -> resync of stale copies -> open pool
+    Pool.open   -> find (labels, quorum, promise) -> copies: settle what the intent logs name
+                   -> snapshot with the new term -> intent logs empty -> parity and caches recover
+                   -> refill of stale copies -> open pool
 
-Opening is idempotent: a power cut in the middle of it leaves the intent logs as they were.
-The engine is core.py. Awaits only ports. Source: docs/design-storage.md, docs/formats/.
+Opening is idempotent: a power cut in the middle of it leaves the intent logs as they were, or a snapshot. A
+space whose journal or checksums are lost doesn't keep the others from opening: it is Detached. The engine is
+core.py, moves.py; disks.py has disks that come and go, parts.py what a space is made of, jobs/ the long work.
+Awaits only ports. Source: docs/design-storage.md, docs/design-spaces.md, docs/formats/.
 """
 
 from __future__ import annotations
@@ -17,49 +20,65 @@ from typing import Final
 from crc32c import crc32c
 
 from storage.disk import Disk
-from storage.errors import DiskFailed, LabelCorrupt, PoolFull, PoolInUse, SlabLost, StorageError
+from storage.errors import DiskFailed, PoolFull, SlabLost, StorageError
+from storage.pool import disks as lifecycle
 from storage.pool import label as labels
-from storage.pool import opening, quorum
+from storage.pool import opening, parts, quorum, report
 from storage.pool.codec import encode_record
-from storage.pool.core import PoolCore
+from storage.pool.disks import DISKS_MAX
+from storage.pool.jobs.service import PoolJobs
 from storage.pool.member import Member
 from storage.pool.metadata import (
     NAME_MAX_BYTES,
     VERSION_NEWEST,
+    Awareness,
     DiskRecord,
     DiskState,
     DropSpaceRecord,
+    MediaRule,
+    MediaType,
     PoolRecord,
     PoolState,
+    RetireMissing,
     SpaceRecord,
+    SpaceState,
+    Usage,
 )
-from storage.pool.opening import Opening
-from storage.pool.status import DISK_HEALTH, DiskStatus, PoolStatus, SpaceStatus, space_health
+from storage.pool.moves import PoolHost
+from storage.pool.opening import Opening, Stranger
+from storage.pool.status import PoolStatus
 from storage.runtime import Runtime
-from storage.space import reconcile, slow
+from storage.space.machine import SpaceMachine
 from storage.space.mirror import MirrorSpace
+from storage.space.parity.machine import ParityMachine
 from storage.space.port import Space
-from storage.space.resiliency import Provisioning, resiliency_of
+from storage.space.resiliency import Provisioning, Resiliency, ResiliencyKind
 from storage.space.resiliency import resiliency as find_resiliency
-from storage.space.slabset import SlabSet
 from storage.space.stripemap import StripeMap
 from storage.units import BLOCK_BYTES
 
+__all__ = ["DISKS_MAX", "SPACES_MAX", "Pool"]
 SLAB_BYTES_DEFAULT: Final = 256 << 20
-INTERLEAVE_BYTES_DEFAULT: Final = 256 << 10
-DISKS_MAX: Final = 1024
 SPACES_MAX: Final = 64
+"""Parts not counted."""
 ROWS_PER_COMMIT: Final = 32
+NAME_RESERVED: Final = "#"
 
 
 class Pool:
     """Made by `create` or `open`. Owner of the disks it was given, once that succeeded: `close` closes
     them."""
 
-    def __init__(self, core: PoolCore, warnings: list[str]) -> None:
+    def __init__(self, core: PoolHost, warnings: list[str], strangers: Sequence[Stranger] = ()) -> None:
         self._core = core
         self._warnings = warnings
+        self._strangers = list(strangers)
         self._is_closed = False
+        self._wholes: dict[int, Space] = {}
+        """By id of the space: what users see."""
+        self._troubles: dict[int, str] = {}
+        """Why a space is detached."""
+        self.jobs = PoolJobs(core, core.runtime)
 
     # -- create and open -----------------------------------------------------------------------------------
 
@@ -72,9 +91,10 @@ class Pool:
         runtime: Runtime,
         slab_bytes: int = SLAB_BYTES_DEFAULT,
         overwrite: bool = False,
+        media: Sequence[MediaType] = (),
     ) -> Pool:
-        """Raises: PoolInUse (a disk belongs to a pool, and not `overwrite`), PoolFull (a disk is too small),
-        DiskFailed."""
+        """`media`: of each disk. Raises: PoolInUse (a disk belongs to a pool, and not `overwrite`), PoolFull
+        (a disk is too small), DiskFailed."""
         if not 0 < len(disks) <= DISKS_MAX:
             raise ValueError(f"a pool has 1..{DISKS_MAX} disks, not {len(disks)}")
         if not labels.SLAB_MIN_BYTES <= slab_bytes <= labels.SLAB_MAX_BYTES or slab_bytes & (slab_bytes - 1):
@@ -82,7 +102,7 @@ class Pool:
                 f"slabs are a power of two of {labels.SLAB_MIN_BYTES}..{labels.SLAB_MAX_BYTES} bytes"
             )
         if not overwrite:
-            await _require_blank(disks)
+            await lifecycle.require_blank(disks)
         pool_id = runtime.random_bytes(16)
         state = PoolState(
             PoolRecord(pool_id, slab_bytes, 1, name, version=VERSION_NEWEST, next_disk=len(disks))
@@ -92,31 +112,33 @@ class Pool:
             label = labels.plan(pool_id, name, runtime.random_bytes(16), number, disk.size_bytes, slab_bytes)
             members[number] = Member(number, disk, label)
             members[number].slot = 1
-            record = DiskRecord(
-                number, label.disk_id, label.size_bytes, label.slab_count, DiskState.OK, disk.name
+            sizes = label.size_bytes, label.slab_count
+            kind = media[number] if media else MediaType.UNSPECIFIED
+            state.apply(
+                DiskRecord(number, label.disk_id, *sizes, DiskState.OK, disk.name, media=kind)
             )
-            state.apply(record)
-        core = PoolCore(state, 1 << 32, members, runtime)
+        core = PoolHost(state, 1 << 32, members, runtime)
         for member in members.values():
             assert member.disk is not None
             for slot in range(2):
                 await member.disk.write(member.known_label.slot_at(slot), [bytes(BLOCK_BYTES)])
         for _ in range(2):
             await core.write_intents(set(members))
-        await core.write_metadata(None, b"".join(map(encode_record, state.records())), set(members))
+        snapshot = b"".join(map(encode_record, state.records()))
+        await core.write_metadata(None, snapshot, set(members), core.online())
         for member in members.values():
             if member.failure is not None:
                 raise DiskFailed(member.failure)
         pairs = [(member.disk, member.known_label) for member in members.values() if member.disk is not None]
-        errors = await opening.write_labels(runtime, pairs)
-        for error in errors:
+        for error in await opening.write_labels(runtime, pairs):
             if error is not None:
                 raise error
         return cls(core, [])
 
     @classmethod
-    async def open(cls, disks: Sequence[Disk], runtime: Runtime) -> Pool:
-        """Raises: PoolUnavailable (no quorum; the text says which disks), LabelCorrupt."""
+    async def open(cls, disks: Sequence[Disk], runtime: Runtime, *, resync: bool = True) -> Pool:
+        """`resync`: refill stale copies before it returns; otherwise `jobs.start` sees to it. Raises:
+        PoolUnavailable (no quorum; the text says which disks), LabelCorrupt."""
         if len(disks) > DISKS_MAX:
             raise ValueError(f"a pool has at most {DISKS_MAX} disks, not {len(disks)}")
         found = await opening.find_pool(disks, runtime)
@@ -126,103 +148,93 @@ class Pool:
             if member.disk is None:
                 is_failed = record.state is DiskState.FAILED
                 state.apply(replace(record, state=DiskState.FAILED if is_failed else DiskState.LOST))
+                member.away_since_s = runtime.now()
             else:
                 state.apply(replace(record, state=DiskState.OK, name=member.disk.name))
-        core = PoolCore(state, found.term << 32, found.members, runtime)
+        for space in state.spaces.values():
+            space.drop_joining()
+        core = PoolHost(state, found.term << 32, found.members, runtime)
         core.voting = found.voting
-        pool = cls(core, found.troubles)
-        for space_id in state.spaces:
-            state.spaces[space_id].drop_joining()
-            core.spaces[space_id] = pool._make_space(space_id)
+        pool = cls(core, found.troubles, found.strangers)
+        for space_id, space in sorted(state.spaces.items(), key=_parts_first):
+            core.spaces[space_id] = pool._make_machine(space.record)
         await pool._recover(found)
+        for stranger in found.strangers:
+            await stranger.disk.close()
+        if resync:
+            await pool.resync()
         return pool
 
-    def _make_space(self, space_id: int) -> MirrorSpace:
+    def _make_machine(self, record: SpaceRecord) -> SpaceMachine:
         core = self._core
-        seed = crc32c(space_id.to_bytes(4, "little"), core.seed)
-        return MirrorSpace(core, core.state.spaces[space_id], core.state.pool.slab_bytes, seed)
+        state, slab = core.state.spaces[record.space_id], core.slab_bytes
+        seed = crc32c(record.space_id.to_bytes(4, "little"), core.seed)
+        if record.kind is not ResiliencyKind.PARITY:
+            return MirrorSpace(core, state, slab, seed)
+        truth = self._part(record.space_id, parts.CHECKS)
+        if not isinstance(truth, MirrorSpace):
+            raise StorageError(f"space {record.name}: its part {parts.CHECKS} is not there")
+        return ParityMachine(core, state, slab, seed, truth)
+
+    def _parts(self, space_id: int) -> list[SpaceMachine]:
+        return [one for one in self._core.spaces.values() if one.state.record.parent == space_id]
+
+    def _part(self, space_id: int, suffix: str) -> SpaceMachine | None:
+        return next((one for one in self._parts(space_id) if one.name.endswith(suffix)), None)
 
     async def _recover(self, found: Opening) -> None:
+        """Copies first: nothing of the pool's metadata is committed before its snapshot. Then whatever stands
+        on spaces of copies."""
         core = self._core
-        for space, slabs, logged in self._sets_in(found.logged):
-            while slabs.readers:
-                regions = core.all_regions  # a current copy whose own log lacks a region was clean there
-                for place in slabs.readers:
-                    regions &= logged.get(place.number, 0)
-                try:
-                    if regions:
-                        await reconcile.settle_regions(space, slabs, regions)
-                    break
-                except DiskFailed:
-                    continue
-            stale = {place.number for place in slabs.writers} - {place.number for place in slabs.readers}
-            for place in slabs.writers:
-                if place.number in stale and logged.get(place.number):
-                    try:
-                        await reconcile.forget_regions(space, place, logged[place.number])
-                    except DiskFailed:
-                        continue
-            core.mark_absent(slabs)
-        there = {member.number for member in core.online()}
-        await core.flush_disks(there)
+        copies = [one for one in core.spaces.values() if one.state.record.kind is not ResiliencyKind.PARITY]
+        for machine in copies:
+            await machine.recover(found.logged)
+            for sets in machine.rows.values():
+                for slabs in sets:
+                    core.mark_absent(slabs)
+        await core.flush_disks({member.number for member in core.online()})
         core.take_pending()
         snapshot = b"".join(map(encode_record, core.state.records()))
-        await core.write_metadata(None, snapshot, quorum.voters(core.state))
+        await core.write_metadata(None, snapshot, quorum.voters(core.state), core.online())
         await core.write_intents({member.number for member in core.online()})
-        await self.resync()
+        for machine in list(core.spaces.values()):
+            record = machine.state.record
+            if record.parent:
+                continue
+            try:
+                if machine not in copies:
+                    await machine.recover(found.logged)
+                self._wholes[record.space_id] = await self._compose(machine)
+            except StorageError as error:
+                self._troubles[record.space_id] = f"space {record.name} is detached: {error}"
+                self._warnings.append(self._troubles[record.space_id])
 
-    def _sets_in(
-        self, logged: dict[int, dict[int, int]]
-    ) -> list[tuple[MirrorSpace, SlabSet, dict[int, int]]]:
-        """The slab sets that any intent log names, each with: disk -> regions in that disk's log."""
-        core = self._core
-        named: dict[tuple[int, int, int], dict[int, int]] = {}
-        for space_id, space in core.state.spaces.items():
-            for row in space.rows:
-                for column, ones in enumerate(space.columns(row) or ()):
-                    for copy in ones:
-                        regions = logged.get(copy.disk, {}).get(copy.slab, 0)
-                        if regions:
-                            named.setdefault((space_id, row, column), {})[copy.disk] = regions
-        found = []
-        for (space_id, row, column), regions_by_disk in named.items():
-            sets = core.spaces[space_id].row(row)
-            assert sets is not None
-            found.append((core.spaces[space_id], sets[column], regions_by_disk))
-        return found
+    async def _compose(self, machine: SpaceMachine) -> Space:
+        """What users of the space see."""
+        if isinstance(machine, MirrorSpace):
+            return machine
+        raise StorageError(f"space {machine.name} has no journal")
 
     async def resync(self) -> int:
         """Bring stale copies on disks that are there up to date; returns bytes copied. What cannot be read
-        stays stale."""
+        stays stale. (The repair job does it side by side, paced.)"""
         core = self._core
         copied = 0
-        for space in list(core.spaces.values()):
-            for row in sorted(space.state.stale_rows):
-                for slabs in space.row(row) or ():
-                    copied += await self._resync_set(space, slabs)
-        return copied
-
-    async def _resync_set(self, space: MirrorSpace, slabs: SlabSet) -> int:
-        core = self._core
-        copied = 0
-        for place in slabs.writers:
-            if place in slabs.readers or not slabs.readers:
-                continue
-            try:
-                copied += await reconcile.resync_set(space, slabs, place)
-                await place.disk.flush()
-            except DiskFailed as error:
-                core.disk_failed(place.number, error)
-                continue
-            except StorageError as error:
-                self._warnings.append(f"space {space.name} row {slabs.row}: resync stopped: {error}")
-                continue
-            slabs.copies = [
-                copy._replace(stale=copy.stale and copy.disk != place.number) for copy in slabs.copies
-            ]
-            core.change_row(slabs)
-            await core.commit()
-            core.resolve(slabs)
+        for machine in list(core.spaces.values()):
+            for row in sorted(machine.state.stale_rows):
+                for slabs in machine.row(row) or ():
+                    current = {place.number for place in slabs.readers}
+                    for place in slabs.writers:
+                        if place.number in current or not machine.may_mark_stale(slabs):
+                            continue
+                        try:
+                            copied += await machine.refill(slabs, place, _no_pace)
+                            await core.finish_copy(machine, slabs, place, None)
+                        except DiskFailed as error:
+                            core.disk_failed(place.number, error)
+                        except StorageError as error:
+                            where = f"space {machine.name} row {slabs.row}"
+                            self._warnings.append(f"{where}: resync stopped: {error}")
         return copied
 
     # -- spaces --------------------------------------------------------------------------------------------
@@ -235,74 +247,292 @@ class Pool:
         provisioning: Provisioning = Provisioning.THIN,
         columns: int | None = None,
         interleave_bytes: int | None = None,
+        *,
+        write_cache_bytes: int | None = None,
+        media: MediaType | None = None,
+        awareness: Awareness = Awareness.DISK,
     ) -> Space:
-        """A new virtual disk, durable on return. `resiliency`: "simple" or "mirror". The size is rounded up
-        to whole blocks. Raises: ValueError (name taken, unknown resiliency, geometry), PoolFull (too few
-        disks; fixed: too few slabs)."""
+        """A new virtual disk, durable on return. `resiliency`: a name of `RESILIENCIES`. The size is rounded
+        up to whole blocks. `write_cache_bytes`: None: automatic, 0: none (parity always has one). `media`:
+        only disks of that medium. Raises: ValueError (name taken, unknown resiliency, geometry), PoolFull
+        (too few disks; fixed: too few slabs)."""
         core = self._core
         core.require_usable()
         strategy = find_resiliency(resiliency)
-        if strategy.parity_columns:
-            raise ValueError(f"no {resiliency} spaces yet")
-        if any(space.name == name for space in core.spaces.values()):
-            raise ValueError(f"pool {self.name} already has a space named {name}")
-        if len(core.spaces) >= SPACES_MAX or size_bytes <= 0 or not name:
-            raise ValueError(f"a space has a name and a size, a pool at most {SPACES_MAX} spaces")
-        if len(name.encode()) > NAME_MAX_BYTES:
-            raise ValueError(f"a space's name has at most {NAME_MAX_BYTES} bytes")
-        disks = len(core.online())
-        slab_bytes = core.state.pool.slab_bytes
-        columns = columns or strategy.columns_auto(disks)
-        interleave = interleave_bytes or min(INTERLEAVE_BYTES_DEFAULT, slab_bytes)
-        if columns > strategy.columns_max:
-            raise ValueError(
-                f"a {resiliency} space has at most {strategy.columns_max} columns, not {columns}"
-            )
-        if columns * strategy.copies > disks:
-            raise PoolFull(
-                f"a {resiliency} space of {columns} columns needs {columns * strategy.copies} disks; "
-                f"{disks} are there"
-            )
+        self._check_name(name, size_bytes)
+        slab = core.slab_bytes
         size = -(-size_bytes // BLOCK_BYTES) * BLOCK_BYTES
+        rule = MediaRule.ANY if media is None else MediaRule.REQUIRE
         space_id = core.state.pool.next_space_id
-        record = SpaceRecord(
-            space_id, strategy.kind, strategy.copies, columns, provisioning, interleave, size, name
+        draft = SpaceRecord(
+            space_id,
+            strategy.kind,
+            strategy.copies,
+            columns or 1,
+            provisioning,
+            interleave_bytes or min(parts.INTERLEAVE_BYTES_DEFAULT, slab),
+            size,
+            name,
+            strategy.parity_columns,
+            media=media or MediaType.UNSPECIFIED,
+            media_rule=rule,
+            awareness=awareness,
         )
-        row_bytes = StripeMap(columns, interleave, slab_bytes).row_bytes
-        core.change(replace(core.state.pool, next_space_id=space_id + 1))
-        core.change(record)
-        core.spaces[space_id] = space = self._make_space(space_id)
+        record = replace(draft, columns=self._columns_for(strategy, draft, columns))
+        StripeMap(record.data_columns, record.interleave_bytes, slab)  # ValueError if that is no geometry
+        journal = self._journal_bytes(strategy, write_cache_bytes)
+        records = [record, *parts.part_records(record, space_id + 1, slab, journal)]
+        if strategy.tolerance > 1 or len(records) > 1 or record != _plain(record):
+            core.require_version(2, "such spaces")
+        return await self._build(records)
+
+    def _check_name(self, name: str, size_bytes: int) -> None:
+        whole = [one for one in self._core.spaces.values() if not one.state.record.parent]
+        if any(space.name == name for space in self._core.spaces.values()):
+            raise ValueError(f"pool {self.name} already has a space named {name}")
+        if len(whole) >= SPACES_MAX or size_bytes <= 0 or not name:
+            raise ValueError(f"a space has a name and a size, a pool at most {SPACES_MAX} spaces")
+        if len(name.encode()) > NAME_MAX_BYTES - len(parts.JOURNAL) or NAME_RESERVED in name:
+            raise ValueError(f"a space's name has at most {NAME_MAX_BYTES - 8} bytes and no {NAME_RESERVED}")
+
+    def _columns_for(self, strategy: Resiliency, draft: SpaceRecord, columns: int | None) -> int:
+        """Raises: ValueError, PoolFull."""
+        disks, domains, _ = self._core.disks_for(draft)
+        apart = len(set(domains.values()))
+        room = apart if strategy.parity_columns else len(disks)
+        chosen = columns or strategy.columns_auto(room)
+        if chosen not in strategy.columns_legal:
+            legal = strategy.columns_legal
+            text = ", ".join(map(str, legal)) if len(legal) < 5 else f"{legal[0]} to {legal[-1]}"
+            raise ValueError(f"a {strategy.name} space has {text} columns, not {chosen}")
+        needed = chosen * strategy.copies
+        if needed > room or strategy.domains_min(chosen) > apart:
+            raise PoolFull(
+                f"a {strategy.name} space of {chosen} columns needs {needed} disks; {room} are there"
+                + ("" if apart == len(disks) else f", in {apart} fault domains")
+            )
+        return chosen
+
+    def _journal_bytes(self, strategy: Resiliency, wanted: int | None) -> int:
+        core = self._core
+        if wanted is None or (not wanted and strategy.parity_columns):
+            there = [core.state.disks[member.number] for member in core.online()]
+            free = {number: slabs.free * core.slab_bytes for number, slabs in core.free.items()}
+            return parts.journal_auto_bytes(strategy, there, free)
+        if wanted and wanted < parts.JOURNAL_MIN_BYTES:
+            raise ValueError(f"a write-back cache has at least {parts.JOURNAL_MIN_BYTES} bytes")
+        return wanted
+
+    async def _build(self, records: list[SpaceRecord]) -> Space:
+        """The parts first: a parity machine needs its checksums."""
+        core, record = self._core, records[0]
+        core.change(replace(core.state.pool, next_space_id=record.space_id + len(records)))
+        for one in records:
+            core.change(one)
+        for one in [*records[1:], record]:
+            core.spaces[one.space_id] = self._make_machine(one)
         try:
-            if provisioning is Provisioning.FIXED:
-                for row in range(-(-size // row_bytes)):
-                    await core.allocate_row(space, row)
-                    if row % ROWS_PER_COMMIT == 0:
-                        await core.commit()
+            for one in [*records[1:], record]:
+                if one.provisioning is Provisioning.FIXED:
+                    await self._allocate(core.spaces[one.space_id], one.size_bytes)
             await core.commit()
-        except PoolFull:
-            await self.delete_space(name)
+            self._wholes[record.space_id] = await self._compose(core.spaces[record.space_id])
+        except StorageError:
+            await self.delete_space(record.name)
             raise
-        return space
+        return self._wholes[record.space_id]
+
+    async def _allocate(self, machine: SpaceMachine, size_bytes: int) -> None:
+        """Every row of a fixed space. Raises PoolFull."""
+        core = self._core
+        row_bytes = machine.state.record.data_columns * core.slab_bytes
+        for row in range(-(-size_bytes // row_bytes)):
+            if row not in machine.state.rows:
+                await core.allocate_row(machine, row)
+                if row % ROWS_PER_COMMIT == 0:
+                    await core.commit()
+        await core.commit()
+
+    async def resize_space(self, name: str, size_bytes: int) -> None:
+        """It grows; a fixed one gets its slabs first. Raises: KeyError, ValueError (it would shrink),
+        PoolFull."""
+        core = self._core
+        machine = self._machine(name)
+        record = machine.state.record
+        size = -(-size_bytes // BLOCK_BYTES) * BLOCK_BYTES
+        if size < record.size_bytes:
+            raise ValueError(f"space {name} has {record.size_bytes} bytes and cannot shrink to {size}")
+        grown = replace(record, size_bytes=size)
+        checks = self._part(record.space_id, parts.CHECKS)
+        if checks is not None:
+            core.change(
+                replace(checks.state.record, size_bytes=parts.truth_bytes(grown, core.slab_bytes))
+            )
+            _resized(checks)
+        if record.provisioning is Provisioning.FIXED:
+            await self._allocate(machine, size)
+        core.change(grown)
+        await core.commit()
+        _resized(machine)
+
+    def _machine(self, name: str) -> SpaceMachine:
+        for machine in self._core.spaces.values():
+            if machine.name == name and not machine.state.record.parent:
+                return machine
+        raise KeyError(f"pool {self.name} has no space named {name}")
 
     def space(self, name: str) -> Space:
-        """Raises KeyError if there is none of that name."""
-        for space in self._core.spaces.values():
-            if space.name == name:
-                return space
-        raise KeyError(f"pool {self.name} has no space named {name}")
+        """Raises: KeyError (there is none of that name), SlabLost (it is detached)."""
+        machine = self._machine(name)
+        space_id = machine.state.record.space_id
+        if space_id in self._troubles:
+            raise SlabLost(self._troubles[space_id])
+        return self._wholes[space_id]
 
     async def delete_space(self, name: str) -> None:
         """The slabs go back to the pool. Nobody may use the space any more. Raises KeyError."""
         core = self._core
-        space_id = next((i for i, space in core.spaces.items() if space.name == name), None)
-        if space_id is None:
-            raise KeyError(f"pool {self.name} has no space named {name}")
-        space = core.spaces[space_id]
-        space.is_deleted = True
-        for row in list(space.state.rows):
-            core.release_row(space, row)
-        core.change(DropSpaceRecord(space_id))
-        del core.spaces[space_id]
+        machine = self._machine(name)
+        space_id = machine.state.record.space_id
+        self._wholes.pop(space_id, None)
+        self._troubles.pop(space_id, None)
+        for one in [machine, *self._parts(space_id)]:
+            one.is_deleted = True
+            for row in list(one.state.rows):
+                core.release_row(one, row)
+            core.change(DropSpaceRecord(one.state.record.space_id))
+            del core.spaces[one.state.record.space_id]
+        await core.commit()
+
+    # -- disks ---------------------------------------------------------------------------------------------
+
+    async def add_disks(
+        self,
+        disks: Sequence[Disk],
+        *,
+        media: MediaType | None = None,
+        usage: Usage = Usage.AUTO_SELECT,
+        fault_domain: str = "",
+        overwrite: bool = False,
+    ) -> list[int]:
+        """Their numbers. Raises: PoolInUse, PoolFull, DiskFailed, ValueError; none is added then."""
+        kind = media or MediaType.UNSPECIFIED
+        numbers = await lifecycle.add_disks(self._core, disks, kind, usage, fault_domain, overwrite)
+        self.jobs.kick()
+        return numbers
+
+    async def return_disk(self, disk: Disk) -> int:
+        """A member that was away is back. What it missed is refilled by the repair job (or `resync`). Raises:
+        LabelCorrupt, PoolInUse, DiskFailed; the caller still owns it then."""
+        number = await lifecycle.return_disk(self._core, disk)
+        self.jobs.kick()
+        return number
+
+    async def release_gone(self, number: int) -> str | None:
+        """Close what is left of a member that is away, so that its path can be opened again; its name. None:
+        it is there. Raises KeyError."""
+        member = self._core.members[number]
+        if member.disk is not None:
+            return None
+        if member.gone is not None:
+            gone, member.gone = member.gone, None
+            await gone.close()
+        return self._core.state.disks[number].name
+
+    async def set_disk(
+        self,
+        number: int,
+        *,
+        media: MediaType | None = None,
+        usage: Usage | None = None,
+        fault_domain: str | None = None,
+    ) -> None:
+        """Slabs that are there already stay where they are. Raises: KeyError, ValueError."""
+        core = self._core
+        record = core.state.disks[number]
+        core.require_version(2, "media types, usages and fault domains")
+        if media is not None:
+            record = replace(record, media=media)
+        if usage is not None:
+            record = replace(record, usage=usage)
+        if fault_domain is not None:
+            record = replace(record, fault_domain=lifecycle.check_domain(fault_domain))
+        core.change(record)
+        await core.commit()
+        self.jobs.kick()
+
+    async def retire_disk(self, number: int) -> None:
+        """Nothing new goes there; repair empties it. Raises: KeyError, ValueError."""
+        await self._core.retire_disk(number)
+        self.jobs.kick()
+
+    async def reset_disk(self, disk: Disk) -> None:
+        """Wipe a disk that isn't a member that is there. Raises: PoolInUse, DiskFailed."""
+        await lifecycle.reset_disk(self._core, disk)
+        self.jobs.kick()
+
+    async def remove_disk(self, number: int) -> None:
+        """It must hold no slab (`jobs.remove` empties it first). It is closed, its label wiped. Raises:
+        KeyError, PoolInUse, ValueError."""
+        core = self._core
+        if number not in core.state.disks:
+            raise KeyError(f"pool {self.name} has no disk {number}")
+        await core.commit()
+        await core.drop_disk(number)
+
+    async def replace_disk(
+        self, number: int, disk: Disk, *, media: MediaType | None = None, fault_domain: str | None = None
+    ) -> int:
+        """Another disk in its place: added, the old one is retired, emptied by a job and leaves the pool. The
+        new one's number. Raises: KeyError, PoolInUse, PoolFull, DiskFailed, ValueError."""
+        old = self._core.state.disks[number]
+        self._core.require_version(2, "disks that are replaced")
+        domain = old.fault_domain if fault_domain is None else fault_domain
+        usage = old.usage if old.usage is not Usage.RETIRED else Usage.AUTO_SELECT
+        kind = old.media if media is None else media
+        (new,) = await self.add_disks([disk], media=kind, usage=usage, fault_domain=domain)
+        await self.jobs.remove(number)
+        return new
+
+    # -- settings ------------------------------------------------------------------------------------------
+
+    async def upgrade(self) -> int:
+        """To the newest version of what is on the disks; older programs don't open it any more. The
+        version."""
+        core = self._core
+        pool = core.state.pool
+        if pool.version < VERSION_NEWEST:
+            core.change(replace(pool, version=VERSION_NEWEST, next_disk=core.state.next_disk()))
+            await core.commit()
+        return VERSION_NEWEST
+
+    async def set_policy(
+        self,
+        *,
+        thin_alert_percent: int | None = None,
+        retire_missing: RetireMissing | None = None,
+        retire_delay_s: int | None = None,
+        repair_queue_depth: int | None = None,
+    ) -> None:
+        """[Set-StoragePool]. Raises: ValueError."""
+        core = self._core
+        core.require_version(2, "settings of a pool")
+        pool = core.state.pool
+        if thin_alert_percent is not None:
+            if not 0 < thin_alert_percent <= 100:
+                raise ValueError(f"an alert is at 1 to 100 percent, not {thin_alert_percent}")
+            pool = replace(pool, thin_alert_percent=thin_alert_percent)
+        if retire_delay_s is not None:
+            if not 0 <= retire_delay_s <= 1 << 31:
+                raise ValueError(f"a delay of {retire_delay_s} s")
+            pool = replace(pool, retire_delay_s=retire_delay_s)
+        if repair_queue_depth is not None:
+            if repair_queue_depth not in (1, 2, 4, 8, 16):
+                raise ValueError(f"a queue depth is 1, 2, 4, 8 or 16, not {repair_queue_depth}")
+            pool = replace(pool, repair_queue_depth=repair_queue_depth)
+        if retire_missing is not None:
+            pool = replace(pool, retire_missing=retire_missing)
+        core.change(pool)
         await core.commit()
 
     # -- status and end ------------------------------------------------------------------------------------
@@ -313,78 +543,22 @@ class Pool:
 
     @property
     def space_names(self) -> list[str]:
-        return [space.name for space in self._core.spaces.values()]
+        return [one.name for one in self._core.spaces.values() if not one.state.record.parent]
 
     def status(self) -> PoolStatus:
         core = self._core
-        slab = core.state.pool.slab_bytes
-        disks = tuple(self._disk_status(number) for number in sorted(core.state.disks))
-        spaces = tuple(self._space_status(space) for space in core.spaces.values())
-        capacity = sum(disk.capacity_bytes for disk in disks)
-        allocated = sum(disk.allocated_bytes for disk in disks)
-        health, operational = "Healthy", "OK"
-        if core.broken is not None:
-            health, operational = "Unhealthy", "Read-only"
-        elif any(disk.health != "Healthy" for disk in disks):
-            health, operational = "Warning", "Degraded"
-        return PoolStatus(
-            self.name,
-            core.state.pool.pool_id.hex(),
-            health,
-            operational,
-            core.epoch,
-            slab,
-            capacity,
-            allocated,
-            capacity - allocated,
-            disks,
-            spaces,
-            tuple(self._warnings),
+        whole = [one for one in core.spaces.values() if not one.state.record.parent]
+        spaces = tuple(
+            report.space_status(
+                core,
+                one,
+                self._parts(one.state.record.space_id),
+                self.jobs,
+                self._troubles.get(one.state.record.space_id, ""),
+            )
+            for one in whole
         )
-
-    def _disk_status(self, number: int) -> DiskStatus:
-        core = self._core
-        record, member, free = core.state.disks[number], core.members[number], core.free[number]
-        slab = core.state.pool.slab_bytes
-        health, operational = DISK_HEALTH[record.state]
-        return DiskStatus(
-            number,
-            record.name,
-            record.size_bytes,
-            record.slab_count * slab,
-            (record.slab_count - free.free) * slab,
-            health,
-            operational,
-            member.failure or "",
-            member.repaired_blocks,
-        )
-
-    def _space_status(self, space: MirrorSpace) -> SpaceStatus:
-        record, usage = space.state.record, space.usage()
-        there = {member.number for member in self._core.online()}
-        is_lost = is_incomplete = False
-        suspects = space.state.stale_rows if len(there) == len(self._core.members) else space.state.rows
-        for row in suspects:
-            for copies in space.state.columns(row) or ():
-                absent = [copy for copy in copies if copy.disk not in there]
-                is_incomplete |= bool(absent)
-                is_lost |= all(copy.stale or copy.disk not in there for copy in copies)
-        health, operational = space_health(is_lost, bool(space.state.stale_rows), is_incomplete)
-        kind = resiliency_of(record.kind, record.copies, record.parity_columns)
-        return SpaceStatus(
-            record.name,
-            kind.name,
-            record.copies,
-            record.columns,
-            record.interleave_bytes,
-            record.provisioning.name.lower(),
-            record.size_bytes,
-            usage.allocated_bytes,
-            usage.available_bytes,
-            usage.footprint_bytes,
-            health,
-            operational,
-        )
+        return report.pool_status(core, spaces, self.jobs, self._strangers, self._warnings)
 
     async def close(self) -> None:
         """Flush, empty the intent logs, close the disks. The pool's spaces may not be used any more."""
@@ -393,9 +567,10 @@ class Pool:
         self._is_closed = True
         core = self._core
         try:
+            await self.jobs.stop()
             if core.broken is None:
-                for space in core.spaces.values():
-                    await slow.repair_suspects(space)
+                for machine in core.spaces.values():
+                    await machine.repair_suspects()
                 await core.flush_all()
                 for member in core.online():
                     member.intents.bits.clear()
@@ -409,13 +584,20 @@ class Pool:
                         await disk.close()
 
 
-async def _require_blank(disks: Sequence[Disk]) -> None:
-    for disk in disks:
-        try:
-            label = await opening.read_label(disk)
-        except LabelCorrupt:
-            continue
-        raise PoolInUse(
-            f"disk {disk.name} belongs to pool {label.pool_name} already; "
-            "remove it there first, or overwrite it"
-        )
+async def _no_pace(count: int) -> None:
+    """As fast as it goes."""
+
+
+def _resized(machine: SpaceMachine) -> None:
+    if isinstance(machine, MirrorSpace):
+        machine.resized()
+
+
+def _plain(record: SpaceRecord) -> SpaceRecord:
+    """What version 1 can say of it."""
+    kinds = record.kind, record.copies, record.columns, record.provisioning
+    return SpaceRecord(record.space_id, *kinds, record.interleave_bytes, record.size_bytes, record.name)
+
+
+def _parts_first(item: tuple[int, SpaceState]) -> tuple[bool, int]:
+    return not item[1].record.parent, item[0]

@@ -19,6 +19,7 @@ nothing). Source: docs/formats/slab.md.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping
 
 from crc32c import crc32c
 
@@ -26,7 +27,7 @@ from storage.errors import DiskFailed
 from storage.pool.intents import region_bytes
 from storage.pool.metadata import CopyRecord, SpaceState
 from storage.runtime import Event
-from storage.space import blocking, slow
+from storage.space import blocking, reconcile, slow, upkeep
 from storage.space.blocks import (
     BLOCK_SHIFT,
     EDGE,
@@ -49,9 +50,10 @@ from storage.space.checksums import (
     verify,
 )
 from storage.space.host import SpaceHost
+from storage.space.machine import Pace, ScrubResult
 from storage.space.port import SpaceUsage
 from storage.space.resiliency import Provisioning
-from storage.space.slabset import SlabSet
+from storage.space.slabset import Place, SlabSet
 from storage.space.stripemap import PAGE_BLOCKS, StripeMap
 from storage.units import BLOCK_BYTES, DiskOffset, SpaceOffset
 
@@ -99,6 +101,10 @@ class MirrorSpace:
         footprint = allocated * self.state.record.copies
         return SpaceUsage(self._size_bytes, min(allocated, self._size_bytes), min(could, rest), footprint)
 
+    @property
+    def tolerance(self) -> int:
+        return self.state.record.tolerance
+
     # -- rows ----------------------------------------------------------------------------------------------
 
     def row(self, number: int) -> list[SlabSet] | None:
@@ -128,11 +134,6 @@ class MirrorSpace:
             slabs.pages.clear()
             slabs.logged = slabs.written = 0
             self.dirty.pop(slabs, None)
-
-    def take_dirty(self) -> list[SlabSet]:
-        taken = list(self.dirty)
-        self.dirty = {}
-        return taken
 
     def place_of(self, offset: int) -> tuple[int, int, int, int]:
         """(row, column, slab offset, bytes up to the end of the unit): the stripe map, unrolled for the hot
@@ -205,8 +206,7 @@ class MirrorSpace:
                 return crc32c(view, (slabs.seed + index + generation * GENERATION_STEP) & MASK) == page[first]
             if not place.disk.read_now(DiskOffset(place.data + at), (view,)):
                 return False
-        except DiskFailed as error:
-            self.host.disk_failed(place.number, error)
+        except DiskFailed:
             return False
         return verify(page, slabs.seed, index, view) or verify_mixed(page, slabs.seed, index, view)
 
@@ -223,8 +223,7 @@ class MirrorSpace:
                 where = DiskOffset(place.checks + number * PAGE_BYTES)
                 if not place.disk.read_now(where, (memoryview(target).cast("B"),)):
                     return None
-            except DiskFailed as error:
-                self.host.disk_failed(place.number, error)
+            except DiskFailed:
                 return None
             if position and other != page:
                 return None
@@ -363,3 +362,29 @@ class MirrorSpace:
         self.check_range(offset, length)
         if self.state.record.provisioning is Provisioning.THIN:
             await slow.trim(self, offset, length)
+
+    def resized(self) -> None:
+        self._size_bytes = self.state.record.size_bytes
+
+    # -- what the pool asks (storage/space/machine.py) -----------------------------------------------------
+
+    def is_row_lost(self, number: int) -> bool:
+        return any(not slabs.readers for slabs in self.row(number) or ())
+
+    def may_mark_stale(self, slabs: SlabSet) -> bool:
+        return bool(slabs.readers)
+
+    async def prepare_row(self, number: int) -> None:
+        """The zeroed checksums of its slabs say "never written"; the pool sees to them."""
+
+    async def recover(self, logged: Mapping[int, Mapping[int, int]]) -> None:
+        await reconcile.recover(self, logged)
+
+    async def refill(self, slabs: SlabSet, target: Place, pace: Pace) -> int:
+        return await upkeep.refill(self, slabs, target, pace)
+
+    async def scrub_row(self, number: int, pace: Pace) -> ScrubResult:
+        return await upkeep.scrub_row(self, number, pace)
+
+    async def repair_suspects(self) -> None:
+        await slow.repair_suspects(self)

@@ -1,29 +1,22 @@
-"""Making whole copies equal again: after a power cut, and after a disk was away.
+"""Making the copies equal that a power cut, or a disk that went away, left torn.
 
-    power cut:  regions in the intent logs -> blocks whose copies differ or fail their checksum -> settle.py
-    disk away:  stale copy, disk is back   -> pages differ? -> copy that granule of 64 KiB -> flush -> current
+    regions in the intent logs of all current copies -> blocks that differ or fail their checksum -> settle.py
 
-Resync compares checksum pages instead of keeping a bitmap: the checksum area is the dirty-region map, exact
-and durable with the data. A stale copy whose own disk had regions in its intent log first loses its entries
-there (`forget_regions`), since they may be newer than its data. Source: docs/formats/intent-log.md. Awaits
-disks only.
+A stale copy whose own disk had regions in its intent log loses its entries there (`forget_regions`), since
+they may be newer than its data: so the refill (upkeep.py) copies them. Source: docs/formats/intent-log.md.
+Awaits disks only.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
+from storage.errors import DiskFailed
 from storage.space import slow
 from storage.space.blocks import verify_mixed
-from storage.space.checksums import (
-    PAGE_BYTES,
-    entry,
-    new_page,
-    put,
-    verify,
-)
+from storage.space.checksums import PAGE_BYTES, entry, new_page, put, verify
 from storage.space.settle import read_at, settle_blocks, write_at
 from storage.space.slabset import Place, SlabSet
 from storage.space.stripemap import PAGE_BLOCKS, PAGE_SPAN_BYTES
@@ -32,8 +25,44 @@ from storage.units import BLOCK_BYTES
 if TYPE_CHECKING:
     from storage.space.mirror import MirrorSpace
 
-GRANULE_BYTES: Final = 64 << 10
 _NOTHING: Final = array("I", (0, 0))
+
+
+async def recover(space: MirrorSpace, logged: Mapping[int, Mapping[int, int]]) -> None:
+    """`SpaceMachine.recover`: settle what the logs name. A disk that fails meanwhile is out."""
+    for slabs, regions_by_disk in _sets_in(space, logged):
+        while slabs.readers:
+            regions = -1  # a current copy whose own log lacks a region was clean there
+            for place in slabs.readers:
+                regions &= regions_by_disk.get(place.number, 0)
+            try:
+                if regions:
+                    await settle_regions(space, slabs, regions)
+                break
+            except DiskFailed:
+                continue
+        current = {place.number for place in slabs.readers}
+        for place in slabs.writers:
+            if place.number not in current and regions_by_disk.get(place.number):
+                try:
+                    await forget_regions(space, place, regions_by_disk[place.number])
+                except DiskFailed as error:
+                    space.host.disk_failed(place.number, error)
+
+
+def _sets_in(
+    space: MirrorSpace, logged: Mapping[int, Mapping[int, int]]
+) -> list[tuple[SlabSet, dict[int, int]]]:
+    """The slab sets that any intent log names, each with: disk -> regions in that disk's log."""
+    found: list[tuple[SlabSet, dict[int, int]]] = []
+    for row in space.state.rows:
+        for column, copies in enumerate(space.state.columns(row) or ()):
+            named = {copy.disk: logged.get(copy.disk, {}).get(copy.slab, 0) for copy in copies}
+            if any(named.values()):
+                sets = space.row(row)
+                assert sets is not None
+                found.append((sets[column], named))
+    return found
 
 
 def region_pages(space: MirrorSpace, regions: int) -> Iterable[tuple[int, int, int]]:
@@ -94,55 +123,3 @@ async def forget_regions(space: MirrorSpace, place: Place, regions: int) -> None
         for block in range(first, last):
             put(page, block, _NOTHING)
         await write_at(space, place, where, memoryview(page).cast("B"))
-
-
-async def resync_set(space: MirrorSpace, slabs: SlabSet, target: Place) -> int:
-    """Copy what differs to the stale copy at `target`; returns bytes copied. Writers go on meanwhile (they
-    write to the target too). The caller flushes the target's disk and then drops the stale mark. Raises:
-    DiskFailed, SlabLost, BlockCorrupt."""
-    copied = 0
-    for number in range(-(-space.slab_bytes // PAGE_SPAN_BYTES)):
-        start = space.map.unmap(slabs.row, slabs.column, number * PAGE_SPAN_BYTES)
-        span = min(PAGE_SPAN_BYTES, space.slab_bytes)
-        end = (
-            space.map.unmap(slabs.row, slabs.column, number * PAGE_SPAN_BYTES + span - BLOCK_BYTES)
-            + BLOCK_BYTES
-        )
-        claim = await slow.acquire(space, start, end)
-        try:
-            copied += await _resync_page(space, slabs, number, span, target)
-        finally:
-            slow.release(space, claim)
-    return copied
-
-
-async def _resync_page(space: MirrorSpace, slabs: SlabSet, number: int, span: int, target: Place) -> int:
-    source = await slow.load_page(space, slabs, number)
-    theirs = new_page()
-    where = target.checks + number * PAGE_BYTES
-    await read_at(space, target, where, memoryview(theirs).cast("B"))
-    if theirs == source:
-        return 0
-    copied = 0
-    words = GRANULE_BYTES // BLOCK_BYTES * 2
-    for granule in range(span // GRANULE_BYTES):
-        first = granule * words
-        ours = source[first : first + words]
-        if ours == theirs[first : first + words]:
-            continue
-        at = number * PAGE_SPAN_BYTES + granule * GRANULE_BYTES
-        if any(ours[1::2]):
-            copied += await _copy_granule(space, slabs, at, target)
-    source = await slow.load_page(space, slabs, number)
-    await write_at(space, target, where, memoryview(source).cast("B"))
-    return copied
-
-
-async def _copy_granule(space: MirrorSpace, slabs: SlabSet, at: int, target: Place) -> int:
-    buffer = memoryview(bytearray(GRANULE_BYTES))
-    for begin in range(0, GRANULE_BYTES, space.map.unit_bytes):
-        part = buffer[begin : begin + space.map.unit_bytes]
-        offset = space.map.unmap(slabs.row, slabs.column, at + begin)
-        await slow.read_aligned(space, offset, part, is_claimed=True)
-    await write_at(space, target, target.data + at, buffer)
-    return GRANULE_BYTES

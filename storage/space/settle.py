@@ -35,7 +35,7 @@ async def read_at(space: MirrorSpace, place: Place, offset: int, into: memoryvie
         if not place.disk.read_now(DiskOffset(offset), (into,)):
             await place.disk.read(DiskOffset(offset), (into,))
     except DiskFailed as error:
-        space.host.disk_failed(place.number, error)
+        await space.host.read_failed(place.number, error)
         raise
 
 
@@ -46,6 +46,17 @@ async def write_at(space: MirrorSpace, place: Place, offset: int, data: memoryvi
     except DiskFailed as error:
         space.host.disk_failed(place.number, error)
         raise
+
+
+async def write_verified(space: MirrorSpace, place: Place, offset: int, data: memoryview) -> None:
+    """Write, then read it again; a disk that doesn't hold what was written has failed."""
+    await write_at(space, place, offset, data)
+    again = memoryview(bytearray(len(data)))
+    await read_at(space, place, offset, again)
+    if again != data:
+        error = DiskFailed(f"disk {place.disk.name}: byte {offset} does not hold what was written there")
+        space.host.disk_failed(place.number, error)
+        raise error
 
 
 async def settle_blocks(
@@ -75,7 +86,7 @@ async def settle_blocks(
             continue
         for place, buffer in zip(places, buffers, strict=True):
             if buffer != winner:
-                await write_at(space, place, place.data + at, winner)
+                await write_verified(space, place, place.data + at, winner)
                 space.host.count_repair(place.number, 1)
     return merged
 

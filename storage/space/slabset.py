@@ -6,6 +6,7 @@
     dirty     checksum pages that differ from the disk's
     first     dirty pages with a block that was never written before, and not `fresh`
     logged    bitmap of regions that may be written in place now (storage/pool/intents.py, W1)
+    in_log    bitmap of regions that the log of some copy's disk may name; holds all of `logged`
 
 Invariants
   S1 `logged != 0` implies: every copy on an absent disk is durably marked stale, or the row isn't in the
@@ -45,6 +46,7 @@ class SlabSet:
         "first",
         "flushing",
         "half_done",
+        "in_log",
         "inflight",
         "is_dead",
         "is_young",
@@ -70,6 +72,7 @@ class SlabSet:
         self.readers: tuple[Place, ...] = ()
         self.writers: tuple[Place, ...] = ()
         self.logged = 0
+        self.in_log = 0
         self.written = 0
         self.flushing = 0
         self.inflight = 0

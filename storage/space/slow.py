@@ -22,7 +22,7 @@ from storage.runtime import Event
 from storage.space import blocks
 from storage.space.blocks import Claim
 from storage.space.checksums import PAGE_BYTES, block_crc, entry, new_page, put, stamp, verify
-from storage.space.settle import read_at, settle_blocks, write_at
+from storage.space.settle import read_at, settle_blocks, write_at, write_verified
 from storage.space.slabset import Place, SlabSet
 from storage.space.stripemap import PAGE_BLOCKS, PAGE_SPAN_BYTES
 from storage.units import BLOCK_BYTES, DiskOffset, SpaceOffset
@@ -104,12 +104,13 @@ async def _read_run(
         try:
             if not place.disk.read_now(where, (view,)):
                 await place.disk.read(where, (view,))
+            page = slabs.pages.get(number, page)
+            if verify(page, slabs.seed, index, view) or blocks.verify_mixed(page, slabs.seed, index, view):
+                return
         except DiskFailed as error:
-            space.host.disk_failed(place.number, error)
-            continue
-        page = slabs.pages.get(number, page)
-        if verify(page, slabs.seed, index, view) or blocks.verify_mixed(page, slabs.seed, index, view):
-            return
+            await space.host.read_failed(place.number, error)
+            if place not in slabs.readers:
+                continue
         if is_claimed:
             await _repair_run(space, slabs, at, view)
             return
@@ -167,23 +168,37 @@ async def load_page(space: MirrorSpace, slabs: SlabSet, number: int) -> array[in
 
 
 async def _read_page(space: MirrorSpace, slabs: SlabSet, number: int) -> array[int]:
-    """From all readers; where they differ, per block the newest entry that fits the data of a copy."""
+    """From all readers; where they differ, per block the newest entry that fits the data of a copy. One that
+    cannot be read counts as empty, and is written again."""
     while True:
         first_reader(space, slabs)
         places = slabs.readers
-        pages = [new_page() for _ in places]
-        try:
-            for place, page in zip(places, pages, strict=True):
+        pages: list[array[int]] = []
+        trouble: DiskFailed | None = None
+        unreadable = 0
+        for place in places:
+            page = new_page()
+            try:
                 await read_at(space, place, place.checks + number * PAGE_BYTES, memoryview(page).cast("B"))
-            if all(page == pages[0] for page in pages):
-                return pages[0]
+            except DiskFailed as error:
+                page, trouble = new_page(), error
+                unreadable += 1
+            pages.append(page)
+        if slabs.readers is not places:
+            continue
+        if unreadable == len(places):
+            raise BlockCorrupt(
+                f"space {space.name} row {slabs.row}: no copy of a checksum page can be read: {trouble}"
+            )
+        if not unreadable and all(page == pages[0] for page in pages):
+            return pages[0]
+        try:
             blocks = [i for i in range(PAGE_BLOCKS) if len({entry(page, i) for page in pages}) > 1]
             merged = await settle_blocks(space, slabs, number, places, pages, blocks, adopt=False)
             for place, page in zip(places, pages, strict=True):
-                if page != merged:
-                    await write_at(
-                        space, place, place.checks + number * PAGE_BYTES, memoryview(merged).cast("B")
-                    )
+                if page != merged or unreadable:
+                    where = place.checks + number * PAGE_BYTES
+                    await write_verified(space, place, where, memoryview(merged).cast("B"))
             return merged
         except DiskFailed:
             continue
@@ -218,10 +233,12 @@ async def _repair_block(space: MirrorSpace, slabs: SlabSet, at: int, view: memor
         first_reader(space, slabs)
         where = space.map.unmap(slabs.row, slabs.column, at)
         names = ", ".join(f"{place.disk.name} at byte {place.data + at}" for place in bad)
-        raise BlockCorrupt(f"space {space.name} byte {where}: no copy passes its checksum; tried {names}")
+        raise BlockCorrupt(
+            f"space {space.name} byte {where}: no copy passes its checksum (or can be read); tried {names}"
+        )
     for place in bad:
         try:
-            await write_at(space, place, place.data + at, view)
+            await write_verified(space, place, place.data + at, view)
         except DiskFailed:
             continue
         space.host.count_repair(place.number, 1)
@@ -237,6 +254,7 @@ async def _matching_copy(
         try:
             await read_at(space, place, place.data + at, view)
         except DiskFailed:
+            bad.append(place)
             continue
         if block_crc(view, slabs.seed, at // BLOCK_BYTES, wanted[1]) == wanted[0]:
             return True, bad

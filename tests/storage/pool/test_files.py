@@ -36,8 +36,8 @@ def run(work) -> None:
 def drop(pool: Pool) -> None:
     """As if the process had been killed: the descriptors close, nothing else happens."""
     for member in pool._core.members.values():
-        os.close(member.disk._fd)
-        member.disk._fd = -1
+        os.close(member.disk.inner._fd)
+        member.disk.inner._fd = -1
 
 
 @pytest.mark.parametrize("clean", [True, False])

@@ -1,0 +1,218 @@
+"""Keeping the copies of a space good while it is used: refill of stale ones, scrub of all.
+
+    refill   stale copy on a disk that is there: pages differ? -> that granule of 64 KiB is copied, verified
+    scrub    every copy that is current: page and data read and verified -> what is bad is written from a
+    good one
+
+Refill compares checksum pages instead of keeping a bitmap: the checksum area is the dirty-region map, exact
+and
+durable with the data; an empty slab differs in all that was ever written. The range is claimed while it is
+copied, so writers wait for one granule at most; they write to the stale copy too. Awaits disks and `pace`.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING, Final
+
+from storage.errors import DiskFailed
+from storage.space import slow
+from storage.space.blocks import verify_mixed
+from storage.space.checksums import PAGE_BYTES, block_crc, entry, new_page, verify
+from storage.space.machine import Pace, ScrubResult
+from storage.space.settle import read_at, write_verified
+from storage.space.slabset import Place, SlabSet
+from storage.space.stripemap import PAGE_BLOCKS, PAGE_SPAN_BYTES
+from storage.units import BLOCK_BYTES
+
+if TYPE_CHECKING:
+    from storage.space.mirror import MirrorSpace
+
+GRANULE_BYTES: Final = 64 << 10
+GRANULE_WORDS: Final = GRANULE_BYTES // BLOCK_BYTES * 2
+
+
+def span_of(space: MirrorSpace, slabs: SlabSet, at: int, length: int) -> tuple[int, int]:
+    """The bytes of the space from the first to the last that lie in this part of the slab."""
+    last = at + length - BLOCK_BYTES
+    start = space.map.unmap(slabs.row, slabs.column, at)
+    return start, space.map.unmap(slabs.row, slabs.column, last) + BLOCK_BYTES
+
+
+# -- refill ------------------------------------------------------------------------------------------------
+
+
+async def refill(space: MirrorSpace, slabs: SlabSet, target: Place, pace: Pace) -> int:
+    """`SpaceMachine.refill`."""
+    copied = 0
+    span = min(PAGE_SPAN_BYTES, space.slab_bytes)
+    for number in range(-(-space.slab_bytes // PAGE_SPAN_BYTES)):
+        await pace(0)
+        theirs = await _page_of(space, slabs, target, number)
+        for granule in range(span // GRANULE_BYTES):
+            first = granule * GRANULE_WORDS
+            at = number * PAGE_SPAN_BYTES + granule * GRANULE_BYTES
+            source = await slow.load_page(space, slabs, number)
+            ours = source[first : first + GRANULE_WORDS]
+            if ours == theirs[first : first + GRANULE_WORDS]:
+                continue
+            if any(ours[1::2]):
+                await pace(GRANULE_BYTES)
+            claim = await slow.acquire(space, *span_of(space, slabs, at, GRANULE_BYTES))
+            try:
+                copied += await _copy_granule(space, slabs, number, granule, target)
+            finally:
+                slow.release(space, claim)
+        await _write_page(space, slabs, number, target, theirs)
+    return copied
+
+
+async def _page_of(space: MirrorSpace, slabs: SlabSet, target: Place, number: int) -> array[int]:
+    """The page as the target has it; empty if it cannot be read: all of it is copied then."""
+    theirs = new_page()
+    try:
+        await read_at(space, target, target.checks + number * PAGE_BYTES, memoryview(theirs).cast("B"))
+    except DiskFailed:
+        if target not in slabs.writers:
+            raise
+        return new_page()
+    return theirs
+
+
+async def _copy_granule(
+    space: MirrorSpace, slabs: SlabSet, number: int, granule: int, target: Place
+) -> int:
+    source = await slow.load_page(space, slabs, number)
+    first = granule * GRANULE_WORDS
+    if not any(source[first + 1 : first + GRANULE_WORDS : 2]):
+        return 0
+    at = number * PAGE_SPAN_BYTES + granule * GRANULE_BYTES
+    buffer = memoryview(bytearray(GRANULE_BYTES))
+    for begin in range(0, GRANULE_BYTES, space.map.unit_bytes):
+        part = buffer[begin : begin + space.map.unit_bytes]
+        offset = space.map.unmap(slabs.row, slabs.column, at + begin)
+        await slow.read_aligned(space, offset, part, is_claimed=True)
+    await write_verified(space, target, target.data + at, buffer)
+    return GRANULE_BYTES
+
+
+async def _write_page(
+    space: MirrorSpace, slabs: SlabSet, number: int, target: Place, theirs: array[int]
+) -> None:
+    """The page as it is now. A write that comes later makes it dirty, and the flush writes it again."""
+    span = min(PAGE_SPAN_BYTES, space.slab_bytes)
+    claim = await slow.acquire(space, *span_of(space, slabs, number * PAGE_SPAN_BYTES, span))
+    try:
+        page = await slow.load_page(space, slabs, number)
+        if page != theirs:
+            image = memoryview(array("I", page)).cast("B")
+            await write_verified(space, target, target.checks + number * PAGE_BYTES, image)
+    finally:
+        slow.release(space, claim)
+
+
+# -- scrub -------------------------------------------------------------------------------------------------
+
+
+async def scrub_row(space: MirrorSpace, row: int, pace: Pace) -> ScrubResult:
+    """`SpaceMachine.scrub_row`."""
+    result = ScrubResult()
+    for slabs in space.row(row) or ():
+        for number in range(-(-space.slab_bytes // PAGE_SPAN_BYTES)):
+            if slabs.is_dead or not slabs.readers:
+                break
+            await pace(PAGE_BYTES)
+            await _scrub_page(space, slabs, number, result)
+            for granule in range(min(PAGE_SPAN_BYTES, space.slab_bytes) // GRANULE_BYTES):
+                page = await slow.load_page(space, slabs, number)
+                first = granule * GRANULE_WORDS
+                if any(page[first + 1 : first + GRANULE_WORDS : 2]):
+                    await pace(GRANULE_BYTES * len(slabs.readers))
+                    at = number * PAGE_SPAN_BYTES + granule * GRANULE_BYTES
+                    await _scrub_granule(space, slabs, at, result)
+    return result
+
+
+async def _scrub_page(space: MirrorSpace, slabs: SlabSet, number: int, result: ScrubResult) -> None:
+    """The page on each disk is the one in memory, unless a flush is about to make it so."""
+    page = await slow.load_page(space, slabs, number)
+    for place in slabs.readers:
+        theirs = new_page()
+        where = place.checks + number * PAGE_BYTES
+        try:
+            if number in slabs.dirty or slabs.inflight:
+                return
+            await read_at(space, place, where, memoryview(theirs).cast("B"))
+        except DiskFailed:
+            theirs = array("I", b"\xff" * PAGE_BYTES)
+        page = slabs.pages.get(number, page)
+        if theirs == page or number in slabs.dirty or slabs.inflight or place not in slabs.readers:
+            continue
+        try:
+            await write_verified(space, place, where, memoryview(array("I", page)).cast("B"))
+        except DiskFailed:
+            continue
+        result.repaired += 1
+        space.host.count_repair(place.number, 1)
+        space.dirty[slabs] = None
+
+
+async def _scrub_granule(space: MirrorSpace, slabs: SlabSet, at: int, result: ScrubResult) -> None:
+    number, index = at // PAGE_SPAN_BYTES, at // BLOCK_BYTES
+    view = memoryview(bytearray(GRANULE_BYTES))
+    is_good = True
+    readers = slabs.readers
+    for place in readers:
+        page = await slow.load_page(space, slabs, number)
+        try:
+            await read_at(space, place, place.data + at, view)
+        except DiskFailed:
+            is_good = False
+            continue
+        page = slabs.pages.get(number, page)
+        is_good &= verify(page, slabs.seed, index, view) or verify_mixed(page, slabs.seed, index, view)
+    result.checked += GRANULE_BYTES // BLOCK_BYTES * len(readers)
+    if is_good:
+        return
+    claim = await slow.acquire(space, *span_of(space, slabs, at, GRANULE_BYTES))
+    try:
+        for block in range(index, index + GRANULE_BYTES // BLOCK_BYTES):
+            await _scrub_block(space, slabs, block, result)
+    finally:
+        slow.release(space, claim)
+
+
+async def _scrub_block(space: MirrorSpace, slabs: SlabSet, index: int, result: ScrubResult) -> None:
+    """The range is claimed: what doesn't fit its entry is bad."""
+    page = await slow.load_page(space, slabs, index // PAGE_BLOCKS)
+    crc, generation = entry(page, index)
+    if not generation or slabs.is_dead:
+        return
+    good: memoryview | None = None
+    bad: list[Place] = []
+    for place in slabs.readers:
+        view = memoryview(bytearray(BLOCK_BYTES))
+        try:
+            await read_at(space, place, place.data + index * BLOCK_BYTES, view)
+        except DiskFailed:
+            bad.append(place)
+            continue
+        if block_crc(view, slabs.seed, index, generation) == crc:
+            good = view
+        else:
+            bad.append(place)
+    if good is None and index in slabs.half_done:
+        row, column, at = slabs.row, slabs.column, index * BLOCK_BYTES
+        space.suspects.add((row, column, at, BLOCK_BYTES))
+        return
+    if good is None:
+        result.lost += 1
+        return
+    for place in bad:
+        try:
+            await write_verified(space, place, place.data + index * BLOCK_BYTES, good)
+        except DiskFailed:
+            continue
+        result.repaired += 1
+        space.host.count_repair(place.number, 1)
+        space.dirty[slabs] = None
