@@ -104,24 +104,18 @@ async def _put_again(machine: ParityMachine, number: int, segments: Sequence[Seg
 
 
 async def _unfinished(machine: ParityMachine, segment: Segment) -> list[tuple[int, memoryview]]:
-    """Of a segment without a record (it was never written before the batch): the blocks that the truth
-    doesn't
-    have yet."""
-    sets = machine.row(segment.row)
-    stripe = segment.first // machine.map.unit_blocks
-    if sets is not None:
+    """Of a segment without a record: the blocks of slices that are still "never written"."""
+    size = machine.map.group * 2
+    now = array("I", bytes(4 * segment.count * size))
+    if machine.row(segment.row) is not None:
         await machine.truth.load(machine.map.page_of(segment.row, segment.first))
         now = entries_of(machine, segment)
-    else:
-        now = array("I", bytes(segment.count * machine.map.group * 8))
-    found = []
-    for role, view in segment.data.items():
-        column = machine.map.column_of(stripe, role)
-        for position in range(segment.count):
-            block = view[position * BLOCK_BYTES : (position + 1) * BLOCK_BYTES]
-            at = position * machine.map.group * 2 + 2 * column
-            first = segment.first + position
-            is_there = sets is not None and now[at + 1] and fits(now, at, 2, sets[column].seed, first, block)
-            if not is_there:
-                found.append((machine.map.unmap(segment.row, role, first * BLOCK_BYTES), block))
-    return [(int(offset), block) for offset, block in found]
+    found: list[tuple[int, memoryview]] = []
+    for position in range(segment.count):
+        if any(now[position * size : (position + 1) * size]):
+            continue
+        at = (segment.first + position) * BLOCK_BYTES
+        cut = slice(position * BLOCK_BYTES, (position + 1) * BLOCK_BYTES)
+        for role, view in segment.data.items():
+            found.append((machine.map.unmap(segment.row, role, at), view[cut]))
+    return found

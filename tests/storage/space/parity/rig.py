@@ -13,7 +13,7 @@ import copy
 import random
 from collections.abc import Collection, Sequence
 
-from storage.errors import DiskFailed, SlabLost
+from storage.errors import DiskFailed, PoolFull, SlabLost
 from storage.pool.metadata import CopyRecord, SpaceRecord, SpaceState, pack_copies
 from storage.space.checksums import block_crc
 from storage.space.machine import SpaceMachine
@@ -127,6 +127,8 @@ class FakeHost:
 
     async def allocate_row(self, space: SpaceMachine, row: int) -> None:
         disks = sorted((n for n in self.free if n not in self.out), key=lambda n: -len(self.free[n]))
+        if len(disks) < self.state.record.columns:
+            raise PoolFull("too few disks for a row")
         columns = [[CopyRecord(n, self.free[n].pop())] for n in disks[: self.state.record.columns]]
         await space.prepare_row(row)
         self.state.put_row(row, pack_copies([one for copies in columns for one in copies]))
@@ -184,7 +186,7 @@ class Rig:
         blocks: bool = False,
         is_random: bool = False,
         provisioning: Provisioning = Provisioning.THIN,
-        spares: int = 1,
+        spares: int = 2,
     ) -> None:
         self.rng = random.Random(seed)
         self.runtime = InlineRuntime(seed, self.rng if is_random else None)

@@ -1,7 +1,7 @@
 """Power cuts at every operation of short workloads, disks lost with them or not: redo makes it whole.
 
-storage/cache/port.py: "a backing may leave anything torn between `apply` and the end of its `flush`: it will be
-given the same redo records together with the same data, in the same order, before anybody reads."
+storage/cache/port.py: "a backing may leave anything torn between `apply` and the end of its `flush`: it will
+be given the same redo records together with the same data, in the same order, before anybody reads."
 """
 
 from __future__ import annotations
@@ -105,9 +105,7 @@ def operations_of(workload: Workload, columns: int, parities: int) -> int:
 
 @pytest.mark.parametrize("workload", WORKLOADS)
 @pytest.mark.parametrize("columns,parities", [(3, 1), (4, 2)])
-def test_a_power_cut_at_any_operation_loses_nothing(
-    workload: Workload, columns: int, parities: int
-) -> None:
+def test_a_power_cut_at_any_operation_loses_nothing(workload: Workload, columns: int, parities: int) -> None:
     for at in range(operations_of(workload, columns, parities)):
         for seed in (1, 2, 3):
             cut(workload, columns, parities, at, seed, ())
