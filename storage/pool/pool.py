@@ -26,6 +26,7 @@ from storage.pool import label as labels
 from storage.pool import opening, parts, quorum, report
 from storage.pool.codec import encode_record
 from storage.pool.disks import DISKS_MAX
+from storage.pool.health import Fault, VolumeSeen
 from storage.pool.jobs.service import PoolJobs
 from storage.pool.member import Member
 from storage.pool.metadata import (
@@ -45,6 +46,7 @@ from storage.pool.metadata import (
     Usage,
 )
 from storage.pool.moves import PoolHost
+from storage.pool.observe import pool_faults
 from storage.pool.opening import Opening, Stranger
 from storage.pool.status import PoolStatus
 from storage.runtime import Runtime
@@ -494,6 +496,20 @@ class Pool:
         await self.jobs.remove(number)
         return new
 
+    @property
+    def disk_names(self) -> dict[int, str]:
+        """Number -> name of every member, there or not."""
+        return {number: record.name for number, record in sorted(self._core.state.disks.items())}
+
+    def lose_disk(self, number: int, why: str) -> None:
+        """The disk is gone, though no call of it has failed yet. It may come back (`return_disk`). Raises:
+        KeyError."""
+        core = self._core
+        core.disk_failed(number, DiskFailed(why))
+        if core.state.disks[number].state is DiskState.FAILED:
+            core.change(replace(core.state.disks[number], state=DiskState.LOST))
+        self.jobs.kick()
+
     # -- settings ------------------------------------------------------------------------------------------
 
     async def upgrade(self) -> int:
@@ -559,6 +575,10 @@ class Pool:
             for one in whole
         )
         return report.pool_status(core, spaces, self.jobs, self._strangers, self._warnings)
+
+    def faults(self, volumes: Sequence[VolumeSeen] = ()) -> list[Fault]:
+        """What is wrong now; the gravest first."""
+        return pool_faults(self._core, self.status(), self.jobs, volumes)
 
     async def close(self) -> None:
         """Flush, empty the intent logs, close the disks. The pool's spaces may not be used any more."""
