@@ -14,8 +14,10 @@ none). Pure.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
+from storage.cache.limits import CacheLimits
 from storage.pool.metadata import (
     Awareness,
     DiskRecord,
@@ -34,14 +36,15 @@ JOURNAL_AUTO_BYTES: Final = 1 << 30
 JOURNAL_AUTO_MIN_BYTES: Final = 32 << 20
 JOURNAL_PARITY_BYTES: Final = 32 << 20
 JOURNAL_MIN_BYTES: Final = 1 << 20
+STRIPES_MIN: Final = 12
 SHARE_MAX: Final = 8
 """An automatic journal takes at most 1/8 of what is free on its disks."""
 
 
 def journal_auto_bytes(
-    kind: Resiliency, disks: Sequence[DiskRecord], free_bytes: dict[int, int]
+    kind: Resiliency, disks: Sequence[DiskRecord], free_bytes: dict[int, int], least: int
 ) -> int:
-    """0: none. `disks` are those there; `free_bytes` by number."""
+    """0: none. `disks` are those there; `free_bytes` by number; `least` as `journal_least_bytes` says."""
     copies = kind.tolerance + 1
     fast = [disk for disk in disks if disk.usage is Usage.JOURNAL]
     if not fast and len({disk.media for disk in disks if disk.media is not MediaType.UNSPECIFIED}) > 1:
@@ -55,7 +58,21 @@ def journal_auto_bytes(
     if kind.kind is not ResiliencyKind.PARITY:
         return 0
     room = sum(free_bytes.values()) // copies // SHARE_MAX
-    return max(min(JOURNAL_PARITY_BYTES, room), JOURNAL_MIN_BYTES)
+    return max(min(JOURNAL_PARITY_BYTES, room), least)
+
+
+def journal_least_bytes(record: SpaceRecord) -> int:
+    """A parity journal redoes whole stripes, out of a quarter of it."""
+    if record.kind is not ResiliencyKind.PARITY:
+        return JOURNAL_MIN_BYTES
+    return max(JOURNAL_MIN_BYTES, STRIPES_MIN * record.data_columns * record.interleave_bytes)
+
+
+def cache_limits(journal_bytes: int, stripe_bytes: int) -> CacheLimits:
+    """Batches that a small journal can redo."""
+    usual = CacheLimits()
+    share = journal_bytes // STRIPES_MIN
+    return replace(usual, batch_bytes=max(stripe_bytes, min(usual.batch_bytes, share)))
 
 
 def part_records(

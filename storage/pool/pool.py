@@ -17,54 +17,40 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from crc32c import crc32c
-
 from storage.disk import Disk
-from storage.errors import DiskFailed, PoolFull, SlabLost, StorageError
+from storage.errors import DiskFailed, SlabLost, StorageError
 from storage.pool import disks as lifecycle
 from storage.pool import label as labels
-from storage.pool import opening, parts, quorum, report
+from storage.pool import opening, quorum, report
 from storage.pool.codec import encode_record
 from storage.pool.disks import DISKS_MAX
 from storage.pool.health import Fault, VolumeSeen
 from storage.pool.jobs.service import PoolJobs
 from storage.pool.member import Member
 from storage.pool.metadata import (
-    NAME_MAX_BYTES,
     VERSION_NEWEST,
     Awareness,
     DiskRecord,
     DiskState,
-    DropSpaceRecord,
-    MediaRule,
     MediaType,
     PoolRecord,
     PoolState,
     RetireMissing,
-    SpaceRecord,
     SpaceState,
     Usage,
 )
 from storage.pool.moves import PoolHost
 from storage.pool.observe import pool_faults
 from storage.pool.opening import Opening, Stranger
+from storage.pool.spaces import SPACES_MAX, PoolSpaces
 from storage.pool.status import PoolStatus
 from storage.runtime import Runtime
-from storage.space.machine import SpaceMachine
-from storage.space.mirror import MirrorSpace
-from storage.space.parity.machine import ParityMachine
 from storage.space.port import Space
-from storage.space.resiliency import Provisioning, Resiliency, ResiliencyKind
-from storage.space.resiliency import resiliency as find_resiliency
-from storage.space.stripemap import StripeMap
+from storage.space.resiliency import Provisioning, ResiliencyKind
 from storage.units import BLOCK_BYTES
 
 __all__ = ["DISKS_MAX", "SPACES_MAX", "Pool"]
 SLAB_BYTES_DEFAULT: Final = 256 << 20
-SPACES_MAX: Final = 64
-"""Parts not counted."""
-ROWS_PER_COMMIT: Final = 32
-NAME_RESERVED: Final = "#"
 
 
 class Pool:
@@ -76,10 +62,7 @@ class Pool:
         self._warnings = warnings
         self._strangers = list(strangers)
         self._is_closed = False
-        self._wholes: dict[int, Space] = {}
-        """By id of the space: what users see."""
-        self._troubles: dict[int, str] = {}
-        """Why a space is detached."""
+        self._spaces = PoolSpaces(core)
         self.jobs = PoolJobs(core, core.runtime)
 
     # -- create and open -----------------------------------------------------------------------------------
@@ -159,30 +142,13 @@ class Pool:
         core.voting = found.voting
         pool = cls(core, found.troubles, found.strangers)
         for space_id, space in sorted(state.spaces.items(), key=_parts_first):
-            core.spaces[space_id] = pool._make_machine(space.record)
+            core.spaces[space_id] = pool._spaces.make_machine(space.record)
         await pool._recover(found)
         for stranger in found.strangers:
             await stranger.disk.close()
         if resync:
             await pool.resync()
         return pool
-
-    def _make_machine(self, record: SpaceRecord) -> SpaceMachine:
-        core = self._core
-        state, slab = core.state.spaces[record.space_id], core.slab_bytes
-        seed = crc32c(record.space_id.to_bytes(4, "little"), core.seed)
-        if record.kind is not ResiliencyKind.PARITY:
-            return MirrorSpace(core, state, slab, seed)
-        truth = self._part(record.space_id, parts.CHECKS)
-        if not isinstance(truth, MirrorSpace):
-            raise StorageError(f"space {record.name}: its part {parts.CHECKS} is not there")
-        return ParityMachine(core, state, slab, seed, truth)
-
-    def _parts(self, space_id: int) -> list[SpaceMachine]:
-        return [one for one in self._core.spaces.values() if one.state.record.parent == space_id]
-
-    def _part(self, space_id: int, suffix: str) -> SpaceMachine | None:
-        return next((one for one in self._parts(space_id) if one.name.endswith(suffix)), None)
 
     async def _recover(self, found: Opening) -> None:
         """Copies first: nothing of the pool's metadata is committed before its snapshot. Then whatever stands
@@ -206,16 +172,10 @@ class Pool:
             try:
                 if machine not in copies:
                     await machine.recover(found.logged)
-                self._wholes[record.space_id] = await self._compose(machine)
+                await self._spaces.attach(machine)
             except StorageError as error:
-                self._troubles[record.space_id] = f"space {record.name} is detached: {error}"
-                self._warnings.append(self._troubles[record.space_id])
-
-    async def _compose(self, machine: SpaceMachine) -> Space:
-        """What users of the space see."""
-        if isinstance(machine, MirrorSpace):
-            return machine
-        raise StorageError(f"space {machine.name} has no journal")
+                self._spaces.troubles.setdefault(record.space_id, f"space {record.name} is detached: {error}")
+                self._warnings.append(self._spaces.troubles[record.space_id])
 
     async def resync(self) -> int:
         """Bring stale copies on disks that are there up to date; returns bytes copied. What cannot be read
@@ -258,153 +218,30 @@ class Pool:
         up to whole blocks. `write_cache_bytes`: None: automatic, 0: none (parity always has one). `media`:
         only disks of that medium. Raises: ValueError (name taken, unknown resiliency, geometry), PoolFull
         (too few disks; fixed: too few slabs)."""
-        core = self._core
-        core.require_usable()
-        strategy = find_resiliency(resiliency)
-        self._check_name(name, size_bytes)
-        slab = core.slab_bytes
-        size = -(-size_bytes // BLOCK_BYTES) * BLOCK_BYTES
-        rule = MediaRule.ANY if media is None else MediaRule.REQUIRE
-        space_id = core.state.pool.next_space_id
-        draft = SpaceRecord(
-            space_id,
-            strategy.kind,
-            strategy.copies,
-            columns or 1,
-            provisioning,
-            interleave_bytes or min(parts.INTERLEAVE_BYTES_DEFAULT, slab),
-            size,
+        return await self._spaces.create(
             name,
-            strategy.parity_columns,
-            media=media or MediaType.UNSPECIFIED,
-            media_rule=rule,
+            resiliency,
+            size_bytes,
+            provisioning,
+            columns,
+            interleave_bytes,
+            write_cache_bytes=write_cache_bytes,
+            media=media,
             awareness=awareness,
         )
-        record = replace(draft, columns=self._columns_for(strategy, draft, columns))
-        StripeMap(record.data_columns, record.interleave_bytes, slab)  # ValueError if that is no geometry
-        journal = self._journal_bytes(strategy, write_cache_bytes)
-        records = [record, *parts.part_records(record, space_id + 1, slab, journal)]
-        if strategy.tolerance > 1 or len(records) > 1 or record != _plain(record):
-            core.require_version(2, "such spaces")
-        return await self._build(records)
-
-    def _check_name(self, name: str, size_bytes: int) -> None:
-        whole = [one for one in self._core.spaces.values() if not one.state.record.parent]
-        if any(space.name == name for space in self._core.spaces.values()):
-            raise ValueError(f"pool {self.name} already has a space named {name}")
-        if len(whole) >= SPACES_MAX or size_bytes <= 0 or not name:
-            raise ValueError(f"a space has a name and a size, a pool at most {SPACES_MAX} spaces")
-        if len(name.encode()) > NAME_MAX_BYTES - len(parts.JOURNAL) or NAME_RESERVED in name:
-            raise ValueError(f"a space's name has at most {NAME_MAX_BYTES - 8} bytes and no {NAME_RESERVED}")
-
-    def _columns_for(self, strategy: Resiliency, draft: SpaceRecord, columns: int | None) -> int:
-        """Raises: ValueError, PoolFull."""
-        disks, domains, _ = self._core.disks_for(draft)
-        apart = len(set(domains.values()))
-        room = apart if strategy.parity_columns else len(disks)
-        chosen = columns or strategy.columns_auto(room)
-        if chosen not in strategy.columns_legal:
-            legal = strategy.columns_legal
-            text = ", ".join(map(str, legal)) if len(legal) < 5 else f"{legal[0]} to {legal[-1]}"
-            raise ValueError(f"a {strategy.name} space has {text} columns, not {chosen}")
-        needed = chosen * strategy.copies
-        if needed > room or strategy.domains_min(chosen) > apart:
-            raise PoolFull(
-                f"a {strategy.name} space of {chosen} columns needs {needed} disks; {room} are there"
-                + ("" if apart == len(disks) else f", in {apart} fault domains")
-            )
-        return chosen
-
-    def _journal_bytes(self, strategy: Resiliency, wanted: int | None) -> int:
-        core = self._core
-        if wanted is None or (not wanted and strategy.parity_columns):
-            there = [core.state.disks[member.number] for member in core.online()]
-            free = {number: slabs.free * core.slab_bytes for number, slabs in core.free.items()}
-            return parts.journal_auto_bytes(strategy, there, free)
-        if wanted and wanted < parts.JOURNAL_MIN_BYTES:
-            raise ValueError(f"a write-back cache has at least {parts.JOURNAL_MIN_BYTES} bytes")
-        return wanted
-
-    async def _build(self, records: list[SpaceRecord]) -> Space:
-        """The parts first: a parity machine needs its checksums."""
-        core, record = self._core, records[0]
-        core.change(replace(core.state.pool, next_space_id=record.space_id + len(records)))
-        for one in records:
-            core.change(one)
-        for one in [*records[1:], record]:
-            core.spaces[one.space_id] = self._make_machine(one)
-        try:
-            for one in [*records[1:], record]:
-                if one.provisioning is Provisioning.FIXED:
-                    await self._allocate(core.spaces[one.space_id], one.size_bytes)
-            await core.commit()
-            self._wholes[record.space_id] = await self._compose(core.spaces[record.space_id])
-        except StorageError:
-            await self.delete_space(record.name)
-            raise
-        return self._wholes[record.space_id]
-
-    async def _allocate(self, machine: SpaceMachine, size_bytes: int) -> None:
-        """Every row of a fixed space. Raises PoolFull."""
-        core = self._core
-        row_bytes = machine.state.record.data_columns * core.slab_bytes
-        for row in range(-(-size_bytes // row_bytes)):
-            if row not in machine.state.rows:
-                await core.allocate_row(machine, row)
-                if row % ROWS_PER_COMMIT == 0:
-                    await core.commit()
-        await core.commit()
 
     async def resize_space(self, name: str, size_bytes: int) -> None:
         """It grows; a fixed one gets its slabs first. Raises: KeyError, ValueError (it would shrink),
         PoolFull."""
-        core = self._core
-        machine = self._machine(name)
-        record = machine.state.record
-        size = -(-size_bytes // BLOCK_BYTES) * BLOCK_BYTES
-        if size < record.size_bytes:
-            raise ValueError(f"space {name} has {record.size_bytes} bytes and cannot shrink to {size}")
-        grown = replace(record, size_bytes=size)
-        checks = self._part(record.space_id, parts.CHECKS)
-        if checks is not None:
-            core.change(
-                replace(checks.state.record, size_bytes=parts.truth_bytes(grown, core.slab_bytes))
-            )
-            _resized(checks)
-        if record.provisioning is Provisioning.FIXED:
-            await self._allocate(machine, size)
-        core.change(grown)
-        await core.commit()
-        _resized(machine)
-
-    def _machine(self, name: str) -> SpaceMachine:
-        for machine in self._core.spaces.values():
-            if machine.name == name and not machine.state.record.parent:
-                return machine
-        raise KeyError(f"pool {self.name} has no space named {name}")
+        await self._spaces.resize(name, size_bytes)
 
     def space(self, name: str) -> Space:
         """Raises: KeyError (there is none of that name), SlabLost (it is detached)."""
-        machine = self._machine(name)
-        space_id = machine.state.record.space_id
-        if space_id in self._troubles:
-            raise SlabLost(self._troubles[space_id])
-        return self._wholes[space_id]
+        return self._spaces.whole(name)
 
     async def delete_space(self, name: str) -> None:
         """The slabs go back to the pool. Nobody may use the space any more. Raises KeyError."""
-        core = self._core
-        machine = self._machine(name)
-        space_id = machine.state.record.space_id
-        self._wholes.pop(space_id, None)
-        self._troubles.pop(space_id, None)
-        for one in [machine, *self._parts(space_id)]:
-            one.is_deleted = True
-            for row in list(one.state.rows):
-                core.release_row(one, row)
-            core.change(DropSpaceRecord(one.state.record.space_id))
-            del core.spaces[one.state.record.space_id]
-        await core.commit()
+        await self._spaces.delete(name)
 
     # -- disks ---------------------------------------------------------------------------------------------
 
@@ -559,20 +396,19 @@ class Pool:
 
     @property
     def space_names(self) -> list[str]:
-        return [one.name for one in self._core.spaces.values() if not one.state.record.parent]
+        return [one.name for one in self._spaces.machines()]
 
     def status(self) -> PoolStatus:
         core = self._core
-        whole = [one for one in core.spaces.values() if not one.state.record.parent]
         spaces = tuple(
             report.space_status(
                 core,
                 one,
-                self._parts(one.state.record.space_id),
+                self._spaces.parts_of(one.state.record.space_id),
                 self.jobs,
-                self._troubles.get(one.state.record.space_id, ""),
+                self._spaces.troubles.get(one.state.record.space_id, ""),
             )
-            for one in whole
+            for one in self._spaces.machines()
         )
         return report.pool_status(core, spaces, self.jobs, self._strangers, self._warnings)
 
@@ -589,6 +425,7 @@ class Pool:
         try:
             await self.jobs.stop()
             if core.broken is None:
+                await self._close_caches()
                 for machine in core.spaces.values():
                     await machine.repair_suspects()
                 await core.flush_all()
@@ -603,20 +440,17 @@ class Pool:
                     if disk is not None:
                         await disk.close()
 
+    async def _close_caches(self) -> None:
+        """What they hold is durable in their journals, and is found there."""
+        for cache in self._spaces.caches():
+            try:
+                await cache.close(destage=False)
+            except StorageError as error:
+                self._warnings.append(str(error))
+
 
 async def _no_pace(count: int) -> None:
     """As fast as it goes."""
-
-
-def _resized(machine: SpaceMachine) -> None:
-    if isinstance(machine, MirrorSpace):
-        machine.resized()
-
-
-def _plain(record: SpaceRecord) -> SpaceRecord:
-    """What version 1 can say of it."""
-    kinds = record.kind, record.copies, record.columns, record.provisioning
-    return SpaceRecord(record.space_id, *kinds, record.interleave_bytes, record.size_bytes, record.name)
 
 
 def _parts_first(item: tuple[int, SpaceState]) -> tuple[bool, int]:
