@@ -45,7 +45,7 @@ def _fresh_segments(machine: ParityMachine, offset: int, view: memoryview) -> di
 
 
 def _require_stripes(machine: ParityMachine, offset: int, length: int) -> None:
-    machine.check_range(offset, length)
+    machine.check_blocks(offset, length)
     if not machine.may_pass(offset, length):
         raise ValueError(f"bytes {offset}+{length} of space {machine.name} are no whole stripes")
 

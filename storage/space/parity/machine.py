@@ -34,7 +34,7 @@ from storage.errors import BlockCorrupt, DiskFailed, SlabLost
 from storage.pool.batcher import Batcher, detached
 from storage.pool.metadata import CopyRecord, SpaceState
 from storage.runtime import Event
-from storage.space.blocks import BLOCK_SHIFT, EDGE, ZEROS
+from storage.space.blocks import BLOCK_SHIFT, EDGE, ZEROS, edges
 from storage.space.checksums import next_generation, slab_seed
 from storage.space.host import SpaceHost
 from storage.space.parity import fresh, reconstruct, repair, replay, writing
@@ -46,7 +46,7 @@ from storage.space.parity.truth import Truth, fits, is_never_written
 from storage.space.port import Space, SpaceUsage
 from storage.space.resiliency import Provisioning
 from storage.space.slabset import SlabSet
-from storage.units import DiskOffset, SpaceOffset
+from storage.units import BLOCK_BYTES, DiskOffset, SpaceOffset
 
 if TYPE_CHECKING:
     from storage.cache.port import Batch
@@ -175,6 +175,9 @@ class ParityMachine:
     def check_range(self, offset: int, length: int) -> None:
         if offset < 0 or length < 0 or offset + length > self.size_bytes:
             raise ValueError(f"bytes {offset}+{length} are outside of space {self.name} of {self.size_bytes}")
+
+    def check_blocks(self, offset: int, length: int) -> None:
+        self.check_range(offset, length)
         if (offset | length) & EDGE:
             raise ValueError(f"bytes {offset}+{length} of space {self.name} are no whole blocks")
 
@@ -194,6 +197,20 @@ class ParityMachine:
 
     def read_now(self, offset: SpaceOffset, into: memoryview) -> bool:
         self.check_range(offset, len(into))
+        if not (offset | len(into)) & EDGE:
+            return self._read_aligned_now(offset, into)
+        for block, skip, begin, finish in edges(offset, len(into)):
+            if not skip and finish - begin & EDGE == 0:
+                if not self._read_aligned_now(block, into[begin:finish]):
+                    return False
+                continue
+            buffer = memoryview(bytearray(BLOCK_BYTES))
+            if not self._read_aligned_now(block, buffer):
+                return False
+            into[begin:finish] = buffer[skip : skip + finish - begin]
+        return True
+
+    def _read_aligned_now(self, offset: int, into: memoryview) -> bool:
         done, length = 0, len(into)
         while done < length:
             row, _, column, first, run = self.place_of(offset + done, length - done)
@@ -228,6 +245,15 @@ class ParityMachine:
         """Raises: BlockCorrupt, SlabLost, and what the truth's space raises."""
         if self.read_now(offset, into):
             return
+        for block, skip, begin, finish in edges(offset, len(into)):
+            if not skip and finish - begin & EDGE == 0:
+                await self._read_aligned(block, into[begin:finish])
+            else:
+                buffer = memoryview(bytearray(BLOCK_BYTES))
+                await self._read_aligned(block, buffer)
+                into[begin:finish] = buffer[skip : skip + finish - begin]
+
+    async def _read_aligned(self, offset: int, into: memoryview) -> None:
         done, length = 0, len(into)
         while done < length:
             row, stripe, column, first, run = self.place_of(offset + done, length - done)
@@ -272,6 +298,15 @@ class ParityMachine:
     def read_blocking(self, offset: SpaceOffset, into: memoryview) -> None:
         """From any thread."""
         self.check_range(offset, len(into))
+        for block, skip, begin, finish in edges(offset, len(into)):
+            if not skip and finish - begin & EDGE == 0:
+                self._read_aligned_blocking(block, into[begin:finish])
+            else:
+                buffer = memoryview(bytearray(BLOCK_BYTES))
+                self._read_aligned_blocking(block, buffer)
+                into[begin:finish] = buffer[skip : skip + finish - begin]
+
+    def _read_aligned_blocking(self, offset: int, into: memoryview) -> None:
         done, length = 0, len(into)
         while done < length:
             row, _, column, first, run = self.place_of(offset + done, length - done)

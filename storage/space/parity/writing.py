@@ -69,7 +69,7 @@ def pieces_of(machine: ParityMachine, batch: Batch) -> dict[int, list[tuple[int,
     """Stripe -> (role, first slice, slices, bytes) of the batch in it."""
     found: dict[int, list[tuple[int, int, int, memoryview]]] = {}
     for offset, data in batch:
-        machine.check_range(offset, len(data))
+        machine.check_blocks(offset, len(data))
         done = 0
         while done < len(data):
             row, stripe, role, at, run = machine.map.map(offset + done)

@@ -275,7 +275,7 @@ class Rig:
         view = memoryview(content)
         at = 0
         while at < self.size:
-            length = min(self.rng.choice((1, 2, 3, 7, 16)) * BLOCK_BYTES, self.size - at)
+            length = min(self.rng.choice((100, 4096, 5000, 8192, 28672, 65536)), self.size - at)
             part = view[at : at + length]
             if self.rng.random() < 0.3:
                 self.machine.read_blocking(SpaceOffset(at), part)
