@@ -65,7 +65,7 @@ def journal_least_bytes(record: SpaceRecord) -> int:
     """A parity journal redoes whole stripes, out of a quarter of it."""
     if record.kind is not ResiliencyKind.PARITY:
         return JOURNAL_MIN_BYTES
-    return max(JOURNAL_MIN_BYTES, STRIPES_MIN * record.data_columns * record.interleave_bytes)
+    return max(2 * JOURNAL_MIN_BYTES, STRIPES_MIN * record.data_columns * record.interleave_bytes)
 
 
 def cache_limits(journal_bytes: int, stripe_bytes: int) -> CacheLimits:
