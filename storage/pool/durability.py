@@ -314,14 +314,14 @@ class Durability(Copies):
                     await member.disk.trim(label.slab_at(copy.slab), label.stride_bytes)
                 except DiskFailed as error:
                     self.disk_failed(copy.disk, error)
+            self.unlog(copy.disk, copy.slab, -1)
             if copy.disk in self.free:
                 self.free[copy.disk].give(copy.slab)
 
     def release_copies(self, copies: Collection[CopyRecord], slabs: SlabSet) -> None:
-        """Slabs that the row lost with the last change; free once that is durable (P3)."""
-        for copy in copies:
-            self.unlog(copy.disk, copy.slab, -1)
-            self._limbo.append((copy, slabs))
+        """Slabs that the row lost with the last change; free once that is durable (P3). Until then they stay
+        in the intent logs: after a power cut the row may still have them, with whatever was under way."""
+        self._limbo.extend((copy, slabs) for copy in copies)
 
     def limbo_on(self, number: int) -> int:
         return sum(1 for copy, _ in self._limbo if copy.disk == number)

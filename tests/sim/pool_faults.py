@@ -137,8 +137,8 @@ class Nemesis:
         if (disk := self._victim()) is not None:
             self._budget.hurts(disk, "rotten")
             self.counts["stale chunk"] += 1
-            for _ in range(self._rng.randrange(1, 4)):
-                disk.remember(self._sim.data_block(disk, self._rng) * BLOCK_BYTES, 4 * BLOCK_BYTES)
+            for block in self._blocks(disk, self._rng.randrange(1, 12)):
+                disk.remember(block * BLOCK_BYTES, BLOCK_BYTES)
             await trio.sleep(self._rng.uniform(0.05, 0.5))
             disk.go_back()
 

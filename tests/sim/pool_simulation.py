@@ -67,13 +67,16 @@ class Plan:
     @staticmethod
     def draw(rng: random.Random) -> Plan:
         lives = rng.choice((1, 2, 2, 3, 4))
-        spaces = []
+        disks = rng.choice((4, 5, 6))
+        spaces: list[tuple[str, int, int | None]] = []
         for _ in range(rng.choice((1, 2, 2, 3))):
-            spaces.append(
-                (rng.choice(list(KINDS)), rng.choice((64, 192, 320)) << 10, rng.choice((1, 2, None)))
-            )
+            kind = rng.choice(list(KINDS))
+            columns = rng.choice((1, 2, None))
+            if columns is not None and columns * (KINDS[kind] + 1) > disks:
+                columns = 1
+            spaces.append((kind, rng.choice((64, 192, 320)) << 10, columns))
         return Plan(
-            disks=rng.choice((4, 5, 6)),
+            disks=disks,
             spaces=spaces,
             lives=lives,
             users=rng.choice((1, 2, 3)),

@@ -115,7 +115,7 @@ class RepairWork:
 
     async def conclude(self) -> None:
         """An emptied disk leaves the pool."""
-        if self._disk is None:
+        if self._disk is None or self._disk not in self._host.state.disks:
             return
         left = self._host.slabs_on(self._disk)
         if left:
