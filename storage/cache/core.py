@@ -203,6 +203,7 @@ class CacheCore:
                 note.sequence = placed[-1].sequence
         placed += ring.place_data(taken)
         behind = ring.sequence
+        self.refresh_room()  # writers go on while the journal is written: less room is left for them
         try:
             for record in placed:
                 await self.store.write(record.place, record.buffer)
