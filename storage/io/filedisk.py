@@ -7,8 +7,10 @@ process holds an exclusive `flock` on each disk it has open, so a second server 
 Some file systems (tmpfs, old kernels) refuse RWF_NOWAIT with EOPNOTSUPP: probed once when the disk is opened;
 there a plain `preadv` is used, which on tmpfs never waits.
 
-Invariants: after the first failure every call raises DiskFailed: the kernel reports a failed write-back once,
-so a second `fdatasync` that succeeds would prove nothing.
+Invariants: after the first failed write, flush or trim every call raises DiskFailed: the kernel reports a
+failed write-back once, so a second `fdatasync` that succeeds would prove nothing. A failed read says nothing
+of
+what was written: it is told, and that's all.
 Sources: preadv2(2) RWF_NOWAIT; fallocate(2) FALLOC_FL_PUNCH_HOLE; ioctl BLKDISCARD, BLKGETSIZE64
 (linux/fs.h).
 """
@@ -234,9 +236,10 @@ class FileDisk:
             self._release()
 
     def _fail(self, what: str, offset: int, why: str | None) -> DiskFailed:
-        if self._failure is None:
-            self._failure = f"disk {self._name}: {what} at byte {offset} of {self._size_bytes} failed: {why}"
-        return DiskFailed(self._failure)
+        text = f"disk {self._name}: {what} at byte {offset} of {self._size_bytes} failed: {why}"
+        if what != "read" and self._failure is None:
+            self._failure = text
+        return DiskFailed(self._failure or text)
 
 
 def _probe_nowait(fd: int) -> int:

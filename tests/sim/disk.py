@@ -34,6 +34,8 @@ class SimDisk:
         self.is_closed = False
         self.hook: Callable[[str, str], None] | None = None
         self.misdirect_next: int | None = None
+        self.unreadable: set[int] = set()
+        """Blocks that cannot be read until they are written again."""
         self.reads = self.writes = self.flushes = 0
 
     @property
@@ -60,6 +62,10 @@ class SimDisk:
         self._check(offset, sum(map(len, into)))
         self.reads += 1
         at = int(offset)
+        if self.unreadable:
+            end = at + sum(map(len, into))
+            if any(block in self.unreadable for block in range(at, end, BLOCK_BYTES)):
+                raise DiskFailed(f"disk {self._name}: Unrecovered read error at byte {at}")
         for view in into:
             view[:] = self.content[at : at + len(view)]
             at += len(view)
@@ -139,6 +145,8 @@ class SimDisk:
         if self.misdirect_next is not None:
             offset, self.misdirect_next = self.misdirect_next, None
         self.writes += 1
+        if self.unreadable:
+            self.unreadable.difference_update(range(offset, offset + len(whole), BLOCK_BYTES))
         self.content[offset : offset + len(whole)] = whole
         self.unflushed.append((offset, whole))
 

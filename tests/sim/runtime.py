@@ -43,6 +43,7 @@ class InlineRuntime:
         self._now = 1000.0
         self._tasks: list[Coroutine[Any, Any, None] | Generator[Any, Any, None]] = []
         self._sleepers: list[float] = []
+        self._dead: list[Coroutine[Any, Any, None] | Generator[Any, Any, None]] = []
 
     def now(self) -> float:
         return self._now
@@ -63,7 +64,8 @@ class InlineRuntime:
             while self._now < until:
                 await _step()
         finally:
-            self._sleepers.remove(until)
+            if until in self._sleepers:
+                self._sleepers.remove(until)
 
     async def blocking(self, work: Callable[[], T]) -> T:
         if self._rng is not None and self._rng.random() < 0.5:
@@ -75,6 +77,12 @@ class InlineRuntime:
             yield from work().__await__()
 
         self._tasks.append(task())
+
+    def kill_tasks(self) -> None:
+        """As a power cut does: every task but the calling one stops where it is, and cleans nothing up."""
+        self._dead.extend(self._tasks)
+        self._tasks.clear()
+        self._sleepers.clear()
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:
         """Step `main` and what it spawned until `main` ends; whatever escapes a task escapes here."""
