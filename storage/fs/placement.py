@@ -116,15 +116,23 @@ class Placement(Attributes):
         room; try again."""
         if self._heat is None or not isinstance(self._data, TieredSpace):
             return False
+        needed: dict[Tier, int] = {}
+        for first, count in taken:
+            tier = Tier(self._allocator.zone_of(first).tier)
+            needed[tier] = needed.get(tier, 0) + (count << CLUSTER_SHIFT)
         now = self._runtime.now()
-        is_new = False
-        for tier in {Tier(self._allocator.zone_of(first).tier) for first, _ in taken}:
-            part = self._data.part(tier)
-            if part is None or part.usage().available_bytes >= CLUSTER_BYTES or self._short_until[tier] > now:
-                continue
+        short = [tier for tier, n in needed.items() if len(needed) == 1 or self._obtainable(tier) < n]
+        for tier in short:
             self._short_until[tier] = now + SHORT_S
-            is_new = is_new or self._short_until[1 - tier] <= now
-        return is_new
+        others = [tier for tier in Tier if tier not in short and self._obtainable(tier) >= CLUSTER_BYTES]
+        for tier in others:
+            self._short_until[tier] = 0.0
+        return bool(short and others)
+
+    def _obtainable(self, tier: Tier) -> int:
+        """Bytes that the pool could still give to the tier's space."""
+        part = self._data.part(tier) if isinstance(self._data, TieredSpace) else None
+        return 0 if part is None else part.usage().available_bytes
 
     # counting ---------------------------------------------------------------------------------------
     def _used_run(self, state: StreamState, offset: int, end: int, is_write: bool) -> bool:

@@ -51,6 +51,7 @@ class MemorySpace:
         self.available_bytes: int | None = None
         """How much more a thin pool gives; None: everything."""
         self._allocated: set[int] = set()
+        self.row_bytes = 0
 
     @property
     def size_bytes(self) -> int:
@@ -59,7 +60,7 @@ class MemorySpace:
     def usage(self) -> SpaceUsage:
         allocated = len(self._allocated) << 16
         available = self.size_bytes if self.available_bytes is None else self.available_bytes
-        return SpaceUsage(self.size_bytes, allocated, available, 2 * allocated)
+        return SpaceUsage(self.size_bytes, allocated, available, 2 * allocated, self.row_bytes)
 
     def slow(self, rng: random.Random) -> None:
         self._slow = rng
@@ -155,6 +156,7 @@ class MemorySpace:
         found.keeps_versions = self.keeps_versions
         found._allocated = set(self._allocated)
         found.available_bytes = self.available_bytes
+        found.row_bytes = self.row_bytes
         for sector in sorted(self._old):
             at = sector * SECTOR_BYTES
             versions = [*self._old[sector], bytes(self._view[at : at + SECTOR_BYTES])]
