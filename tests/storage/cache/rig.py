@@ -11,8 +11,8 @@ from storage.cache.plain import PlainBacking
 from storage.cache.port import Backing
 from storage.units import SpaceOffset
 from tests.sim.runtime import InlineRuntime
-from tests.sim.world import Model
 from tests.suites.memoryspace import SECTOR_BYTES, MemorySpace, Power
+from tests.suites.spacemodel import Model
 
 IDENTITY = 0x5AFE
 SIZE = 2 << 20
