@@ -253,6 +253,10 @@ def _renamed(file: OpenFile, old_directory: Node, old_name: str) -> None:
         volume.report_in(old_directory, old_name, notice, fscc.FILE_ACTION_REMOVED)
         volume.report_in(directory, name, notice, fscc.FILE_ACTION_ADDED)
         volume.content_changed(old_directory, file.parent_key)
+    if not file.is_directory:
+        # The archive attribute is set; as Windows, those hear of it who hear of no names.
+        attributes, modified = fscc.FILE_NOTIFY_CHANGE_ATTRIBUTES, fscc.FILE_ACTION_MODIFIED
+        volume.report_in(directory, name, attributes, modified, spared=notice)
     volume.content_changed(directory, file.parent_key)
 
 

@@ -4,7 +4,8 @@ Sources: [MS-FSA] 2.1.5.6.3 Directory Information Queries; 2.1.4.4 Algorithm for
 Is in an Expression; [MS-SMB2] 3.3.5.18 Receiving an SMB2 QUERY_DIRECTORY Request.
 It reads ahead a chunk of entries and goes on from the last name, so a directory that changes meanwhile
 gives each name that stays exactly once. Listing costs a list look-up an entry where the pattern lets all
-through.
+through. A pattern is compared with short names too where it has the "~" that all computed ones have; by
+Windows always, so that there "*.htm" finds "x.html".
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from storage.errors import StorageError
 from storage.fs.port import Entry
 from storage.objectstore.errors import status_error
 from storage.objectstore.names import has_wildcards, matcher
-from storage.objectstore.shortnames import computed, is_short
+from storage.objectstore.shortnames import computed, find_by_short_name, is_short
 
 if TYPE_CHECKING:
     from storage.objectstore.file import OpenFile
@@ -47,7 +48,8 @@ class Scan:
         self._is_at_end = False
         pattern = self.pattern
         if not has_wildcards(pattern):
-            entry = self._file.volume.fs.lookup(self._directory, pattern)
+            fs = self._file.volume.fs
+            entry = fs.lookup(self._directory, pattern) or find_by_short_name(fs, self._directory, pattern)
             self._chunk = [entry] if entry is not None else []
             self._is_at_end = True
             return
@@ -73,6 +75,7 @@ class Scan:
     def _fill(self) -> bool:
         fs = self._file.volume.fs
         matches = matcher(self.pattern, fs.fold)
+        has_tilde = "~" in self.pattern
         while not self._is_at_end:
             try:
                 found = fs.entries(self._directory, self._after, CHUNK_ENTRIES)
@@ -83,7 +86,12 @@ class Scan:
                 self._after = found[-1].name
             if matches is not None:
                 fold = fs.fold
-                found = [entry for entry in found if matches(fold(entry.name))]
+                found = [
+                    entry
+                    for entry in found
+                    if matches(fold(entry.name))
+                    or (has_tilde and not is_short(entry.name) and matches(computed(fold(entry.name))))
+                ]
             if found:
                 self._chunk = found
                 self._next = 0

@@ -402,11 +402,12 @@ class ObjectStoreVolume:
             suffix = file.stream.name
         self.report_in(directory, f"{name}:{suffix}:$DATA" if suffix else name, notice, action)
 
-    def report_in(self, directory: Node, name: str, notice: int, action: int) -> None:
-        """[MS-FSA] 2.1.4.1: to those who watch the directory, or a tree that it lies in."""
+    def report_in(self, directory: Node, name: str, notice: int, action: int, spared: int = 0) -> None:
+        """[MS-FSA] 2.1.4.1: to those who watch the directory, or a tree that it lies in, for `notice` but
+        not for `spared`."""
         if not self.watch_count:
             return
-        self._report_to(directory, name, notice, action, is_tree=False)
+        self._report_to(directory, name, notice, action, spared, is_tree=False)
         if not self.tree_watches:
             return
         for _ in range(DEPTH_MAX):
@@ -415,16 +416,20 @@ class ObjectStoreVolume:
                 return
             directory, part = above[0]
             name = f"{part}\\{name}"
-            self._report_to(directory, name, notice, action, is_tree=True)
+            self._report_to(directory, name, notice, action, spared, is_tree=True)
 
     @staticmethod
-    def _report_to(directory: Node, name: str, notice: int, action: int, *, is_tree: bool) -> None:
+    def _report_to(
+        directory: Node, name: str, notice: int, action: int, spared: int, *, is_tree: bool
+    ) -> None:
         state = directory.state
         if not isinstance(state, NodeState):
             return
         for watcher in state.watchers:
             watch = watcher.watch_state
-            if watch is not None and watch.filter & notice and (watch.is_tree or not is_tree):
+            if watch is None or not watch.filter & notice or watch.filter & spared:
+                continue
+            if watch.is_tree or not is_tree:
                 watch.report(action, name)
 
     # the whole

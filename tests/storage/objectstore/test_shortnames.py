@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.objectstore.shortnames import find_by_short_name, short_name
+from tests.storage.objectstore.world import READ, World
 from tests.suites.memoryfs import MemoryFileSystem
 
 LEGAL = re.compile(r"[!#$%&'()0-9@A-Z^_`{}~-]{1,8}(\.[!#$%&'()0-9@A-Z^_`{}~-]{1,3})?")
@@ -54,3 +55,17 @@ def test_a_short_name_of_two_files_finds_neither(monkeypatch: pytest.MonkeyPatch
     assert find_by_short_name(fs, fs.root(), "FI~70000") is not None
     clash = filled(["first long name", "fish and long chips"])
     assert find_by_short_name(clash, clash.root(), "FI~70000") is None
+
+
+@pytest.mark.parametrize("pattern", ["AL~*", "al~?????.doc", None])
+def test_a_listing_finds_files_by_their_short_names(pattern: str | None) -> None:
+    """[MS-FSA] 2.1.5.6.3 Directory Information Queries: FileNamePattern is compared with short names too."""
+    world = World()
+    world.mkdir("d")
+    for name in ("a long file name.document", "other.txt", "AL.TXT"):
+        world.write_file(f"d\\{name}")
+    if pattern is None:
+        fs = world.fs
+        pattern = short_name("a long file name.document", fs.fold("a long file name.document"))
+    listing = world.open("d", READ).scan(pattern, restart=False, reopen=False)
+    assert [entry.name for entry in iter(listing.next, None)] == ["a long file name.document"]
