@@ -61,6 +61,11 @@ def journal_auto_bytes(
     return max(min(JOURNAL_PARITY_BYTES, room), least)
 
 
+def interleave_default(strategy: Resiliency) -> int:
+    """Of parity a quarter of the others', a cluster of the file system: most bulk writes are whole stripes."""
+    return INTERLEAVE_BYTES_DEFAULT // 4 if strategy.parity_columns else INTERLEAVE_BYTES_DEFAULT
+
+
 def journal_least_bytes(record: SpaceRecord) -> int:
     """A parity journal redoes whole stripes, out of a quarter of it."""
     if record.kind is not ResiliencyKind.PARITY:

@@ -173,7 +173,7 @@ class PoolSpaces:
             strategy.copies,
             columns or 1,
             provisioning,
-            interleave_bytes or min(parts.INTERLEAVE_BYTES_DEFAULT, slab),
+            interleave_bytes or min(parts.interleave_default(strategy), slab),
             size,
             name,
             strategy.parity_columns,

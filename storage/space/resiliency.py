@@ -62,9 +62,11 @@ class Resiliency:
         return self.copies
 
     def columns_auto(self, domains: int) -> int:
-        """As many columns as there are fault domains for; a wide dual parity keeps one domain to rebuild
-        into.
-        The least legal number if there are too few."""
+        """As many columns as there are fault domains for. Wide parity keeps one domain to rebuild into, and has
+        a power of two of data columns: so writes of usual sizes are whole stripes. The least legal number if
+        there are too few."""
+        if self.parity_columns == 1:
+            return 5 if domains >= 6 else 3
         if self.parity_columns == 2:
             return 8 if domains >= 9 else 6 if domains >= 7 else 4
         room = domains // self.copies
