@@ -128,8 +128,9 @@ async def write(core: CacheCore, offset: int, view: memoryview) -> None:
 
 async def _put(core: CacheCore, number: int, view: memoryview) -> None:
     blocks = len(view) >> SHIFT
-    for first in range(0, blocks, PIECE_BLOCKS):
-        piece = min(PIECE_BLOCKS, blocks - first)
+    piece_max = min(PIECE_BLOCKS, core.limits.young_bytes >> SHIFT)
+    for first in range(0, blocks, piece_max):
+        piece = min(piece_max, blocks - first)
         await admit(core, piece)
         for index in range(first, first + piece):
             at = index << SHIFT
