@@ -344,6 +344,11 @@ class Tiering(Thin):
     def pin_of(self, node: Node) -> Tier | None:
         return self._pins.get(node.id)
 
+    def tier_bytes(self, node: Node, tier: Tier) -> int:
+        """What of the file lies on that tier."""
+        streams = self.streams(node)
+        return sum(stream.allocated_bytes - self._elsewhere_bytes(stream, tier) for stream in streams)
+
     def pinned_files(self) -> list[PinnedFile]:
         out: list[PinnedFile] = []
         for node_id, tier in sorted(self._pins.items()):
