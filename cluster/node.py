@@ -6,8 +6,8 @@ meet.
                       ->  Server with the configured shares  ->  serve()
     Node.close()      in the reverse order; everything acknowledged is durable then.
 
-A volume NAME is two spaces of the pool: NAME/metadata (always mirrored) and NAME/data (the volume's
-resiliency).
+Which spaces a volume is made of: volumes.py; which disks the pool has, and what becomes of one that goes or
+comes back: physical.py.
 Owner: the process. Must not decide anything that a lower layer owns; it opens, connects and closes.
 """
 
@@ -17,22 +17,24 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cluster import config
+from cluster import config, volumes
 from cluster.accounts import Accounts, AccountsRecord, new_machine_sid
 from cluster.config import NodeConfig, ShareConfig
 from cluster.errors import AlreadyExists, NotFound, OperatorError
 from cluster.io.disks import close_disks, open_disks
 from cluster.io.state import StateDirectory
+from cluster.physical import PhysicalDisks
 from cluster.serving import Serving
-from storage.disk import Disk
+from cluster.volumejobs import VolumeJobs
+from cluster.volumes import VolumeSpec
 from storage.errors import PoolUnavailable, StorageError
 from storage.fs.catalog import CatalogFileSystem
+from storage.io.filedisk import FileDisk
 from storage.io.hostfs.filesystem import HostFileSystem
 from storage.objectstore.volume import ObjectStoreVolume
 from storage.pool.pool import SPACES_MAX, Pool
 from storage.runtime import Runtime
 from storage.space.port import Space
-from storage.space.resiliency import Provisioning
 
 log = logging.getLogger("sofs.node")
 
@@ -41,7 +43,6 @@ SHARES_FILE = "shares.json"
 USERS_FILE = "users.json"
 VOLUMES_MAX = SPACES_MAX // 2
 SHARES_MAX = 1000
-VOLUME_NAME_MAX = 32
 
 
 @dataclass(slots=True)
@@ -67,8 +68,10 @@ class Node:
         self.settings = settings
         self.accounts = accounts
         self.shares: list[ShareConfig] = []
-        self.disks: list[Disk] = []
+        self.disks: list[FileDisk] = []
+        self.physical = PhysicalDisks(self)
         self.pool: Pool | None = None
+        self.volume_jobs = VolumeJobs(runtime)
         self.volumes: dict[str, MountedVolume] = {}
         self.directories: dict[str, MountedVolume] = {}
         self.serving = Serving(self)
@@ -100,6 +103,7 @@ class Node:
                 if not node.disks:
                     raise PoolUnavailable(f"none of the pool's {len(settings.disks)} disks can be opened")
                 node.pool = await Pool.open(node.disks, runtime)
+                node.pool_opened(node.disks)
                 for name in node.volume_names():
                     await node.mount(name)
             for share in node.shares:
@@ -133,76 +137,50 @@ class Node:
 
     def volume_names(self) -> list[str]:
         """Names of the pool's volumes, mounted or not."""
-        spaces = self.require_pool().space_names
-        return sorted(name.removesuffix("/data") for name in spaces if name.endswith("/data"))
+        return volumes.volume_names(self.require_pool())
 
-    async def create_pool(self, name: str, disks: Sequence[Disk], slab_bytes: int) -> None:
+    async def create_pool(self, name: str, disks: Sequence[FileDisk], slab_bytes: int) -> None:
         """Raises: AlreadyExists, StorageError."""
         self.require_no_pool()
         self.pool = await Pool.create(list(disks), name, slab_bytes=slab_bytes, runtime=self.runtime)
-        self.disks = list(disks)
+        self.pool_opened(disks)
         self.settings.disks = [disk.name for disk in disks]
         self.save_settings()
+
+    def pool_opened(self, disks: Sequence[FileDisk]) -> None:
+        """The disks are the pool's from now on. Its jobs go on, and disks are watched."""
+        assert self.pool is not None
+        self.disks = []
+        self.pool.jobs.start()
+        self.physical.opened(disks)
+        self.physical.start()
 
     async def mount(self, name: str) -> MountedVolume:
         """Open a volume of the pool. Raises: NotFound, StorageError."""
         pool = self.require_pool()
         if name not in self.volume_names():
             raise NotFound(f"there is no volume {name!r}; `sofs volume list` shows those there are")
-        metadata, data = pool.space(f"{name}/metadata"), pool.space(f"{name}/data")
+        metadata, data = volumes.spaces(pool, name)
         filesystem = await CatalogFileSystem.open(metadata, data, self.runtime)
         mounted = MountedVolume(name, ObjectStoreVolume(filesystem, self.runtime), filesystem, metadata, data)
         self.volumes[name] = mounted
         return mounted
 
-    async def create_volume(
-        self,
-        name: str,
-        size_bytes: int,
-        *,
-        resiliency: str = "mirror",
-        provisioning: Provisioning = Provisioning.THIN,
-        columns: int = 0,
-        interleave_bytes: int = 0,
-    ) -> MountedVolume:
-        """Make the two spaces, format, mount. Raises: OperatorError, StorageError; a half-made volume is
-        removed again."""
+    async def create_volume(self, spec: VolumeSpec) -> MountedVolume:
+        """Make the spaces, format, mount. Raises: OperatorError, StorageError; a half-made volume is removed
+        again."""
         pool = self.require_pool()
-        if not 0 < len(name) <= VOLUME_NAME_MAX or not name.replace("-", "").replace("_", "").isalnum():
-            raise OperatorError(
-                f"{name!r} is no volume name: 1 to {VOLUME_NAME_MAX} letters, digits, - and _"
-            )
-        if name in self.volume_names():
-            raise AlreadyExists(f"there is a volume {name!r} already")
+        volumes.check_spec(spec)
+        if spec.name in self.volume_names():
+            raise AlreadyExists(f"there is a volume {spec.name!r} already")
         if len(self.volume_names()) >= VOLUMES_MAX:
             raise OperatorError(f"there are {VOLUMES_MAX} volumes, which is the most")
-        mirrored = "mirror" if len(self.disks) > 1 else "simple"
-        try:
-            await pool.create_space(
-                f"{name}/metadata", mirrored, metadata_size(size_bytes, pool.status().slab_bytes), columns=1
-            )
-            await pool.create_space(
-                f"{name}/data",
-                resiliency,
-                size_bytes,
-                provisioning=provisioning,
-                columns=columns or None,
-                interleave_bytes=interleave_bytes or None,
-            )
-            metadata, data = pool.space(f"{name}/metadata"), pool.space(f"{name}/data")
-            filesystem = await CatalogFileSystem.format(metadata, data, self.runtime, label=name)
-            await filesystem.close()
-            return await self.mount(name)
-        except (StorageError, ValueError) as error:
-            for part in ("data", "metadata"):
-                if f"{name}/{part}" in pool.space_names:
-                    await pool.delete_space(f"{name}/{part}")
-            if isinstance(error, ValueError):
-                raise OperatorError(str(error)) from None
-            raise
+        await volumes.make(pool, spec, self.runtime)
+        return await self.mount(spec.name)
 
     async def unmount(self, name: str) -> None:
         mounted = self.volumes.pop(name)
+        await self.volume_jobs.stop_volume(name)
         await mounted.volume.close()
 
     async def remove_volume(self, name: str) -> None:
@@ -217,8 +195,15 @@ class Node:
             )
         if name in self.volumes:
             await self.unmount(name)
-        await pool.delete_space(f"{name}/data")
-        await pool.delete_space(f"{name}/metadata")
+        await volumes.remove(pool, name)
+
+    async def resize_volume(self, name: str, part: str, size_bytes: int) -> None:
+        """The volume stays in use. Raises: NotFound, OperatorError, StorageError."""
+        mounted = self.volumes.get(name)
+        if mounted is None or not isinstance(mounted.filesystem, CatalogFileSystem):
+            raise NotFound(f"there is no volume {name!r}; `sofs volume list` shows those there are")
+        await volumes.grow(self.require_pool(), name, part, size_bytes)
+        await mounted.filesystem.grow()
 
     async def volume_of(self, share: ShareConfig) -> ObjectStoreVolume:
         """The volume that a share serves; a directory of the host is opened at its first use. Raises:
@@ -266,6 +251,7 @@ class Node:
         error is raised."""
         first: Exception | None = None
         for mounted in [*self.volumes.values(), *self.directories.values()]:
+            await self.volume_jobs.stop_volume(mounted.name)
             try:
                 await mounted.volume.close()
             except StorageError as error:
@@ -273,6 +259,7 @@ class Node:
                 first = first or error
         self.volumes.clear()
         self.directories.clear()
+        await self.physical.stop()
         if self.pool is not None:
             try:
                 await self.pool.close()
@@ -284,10 +271,3 @@ class Node:
         self.disks = []
         if first is not None:
             raise first
-
-
-def metadata_size(data_bytes: int, slab_bytes: int) -> int:
-    """Bytes of the metadata space for a volume: thin, so generous: a sixteenth of the data, at least 256
-    MiB, whole slabs."""
-    wanted = max(256 << 20, data_bytes // 16, 4 * slab_bytes)
-    return -(-wanted // slab_bytes) * slab_bytes

@@ -2,6 +2,32 @@
 
 from __future__ import annotations
 
-from cluster.admin import open_, pool, quota, session, share, status, user, volume
+from cluster.admin import (
+    disk,
+    file,
+    health,
+    job,
+    open_,
+    pool,
+    quota,
+    session,
+    share,
+    status,
+    user,
+    volume,
+)
 
-__all__ = ["open_", "pool", "quota", "session", "share", "status", "user", "volume"]
+__all__ = [
+    "disk",
+    "file",
+    "health",
+    "job",
+    "open_",
+    "pool",
+    "quota",
+    "session",
+    "share",
+    "status",
+    "user",
+    "volume",
+]

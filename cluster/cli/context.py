@@ -51,6 +51,11 @@ def guarded(work: Any, *args: Any) -> Any:
         raise SystemExit(130) from None
 
 
+def call_node(call: str, **args: object) -> Any:
+    """Perform an administrative call on the node."""
+    return guarded(perform_call, state_directory(), call, args)
+
+
 def do(call: str, **args: object) -> None:
     """Perform an administrative call on the node and show its result."""
-    show(guarded(perform_call, state_directory(), call, args), Settings.as_json)
+    show(call_node(call, **args), Settings.as_json)

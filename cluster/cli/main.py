@@ -6,18 +6,34 @@ from typing import Annotated
 
 import typer
 
-from cluster.cli import disk, open_, pool, quota, serve, session, share, user, volume
+from cluster.cli import (
+    disk,
+    file,
+    health,
+    job,
+    open_,
+    pool,
+    quota,
+    serve,
+    session,
+    share,
+    user,
+    volume,
+)
 from cluster.cli.context import Settings, do
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(pool.app, name="pool", help="The pool of disks")
 app.add_typer(disk.app, name="disk", help="Disks of the pool")
 app.add_typer(volume.app, name="volume", help="Volumes on the pool")
+app.add_typer(job.app, name="job", help="Long work, and how far it is")
+app.add_typer(file.app, name="file", help="Single files of tiered volumes")
 app.add_typer(quota.app, name="quota", help="What owners use of a volume, and may use")
 app.add_typer(share.app, name="share", help="Shares")
 app.add_typer(user.app, name="user", help="Users")
 app.add_typer(session.app, name="session", help="Sessions of clients")
 app.add_typer(open_.app, name="open", help="Open files")
+app.command("health")(health.health)
 app.command("up")(serve.up)
 app.command("run")(serve.run)
 app.command("init")(serve.init)

@@ -26,6 +26,7 @@ from cluster.io.listening import serve_node
 from cluster.io.runtime import TrioRuntime
 from cluster.io.state import StateDirectory
 from cluster.node import NODE_FILE, SHARES_FILE, Node
+from cluster.volumes import VolumeSpec
 
 log = logging.getLogger("sofs.process")
 
@@ -206,7 +207,7 @@ async def _prepare_demo(node: Node) -> None:
         ]
         await node.create_pool("demo", disks, DEMO_SLAB_BYTES)
     if "demo" not in node.volume_names():
-        await node.create_volume("demo", DEMO_VOLUME_BYTES)
+        await node.create_volume(VolumeSpec("demo", DEMO_VOLUME_BYTES))
     if not any(share.name == "demo" for share in node.shares):
         await node.add_share(ShareConfig("demo", volume="demo", remark="a mirrored thin volume"))
     if node.accounts.find(DEMO_USER) is None:

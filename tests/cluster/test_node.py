@@ -17,7 +17,8 @@ from cluster.config import NodeConfig
 from cluster.errors import AlreadyExists, NotFound, OperatorError
 from cluster.io.runtime import TrioRuntime
 from cluster.io.state import StateDirectory
-from cluster.node import Node, metadata_size
+from cluster.node import Node
+from cluster.volumes import metadata_size
 from smbproto.status import Status, StatusError
 from storage.errors import PoolFull, PoolInUse, PoolUnavailable
 

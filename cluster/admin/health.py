@@ -1,0 +1,33 @@
+"""`sofs health`: what is wrong, why, and what to do, by the Health Service's names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cluster.admin.registry import NoArguments, call
+from storage.pool.health import Severity, VolumeSeen
+
+if TYPE_CHECKING:
+    from cluster.node import Node
+    from storage.pool.health import Fault
+
+HEALTH = {Severity.INFORMATION: "Healthy", Severity.WARNING: "Warning", Severity.ERROR: "Unhealthy"}
+
+
+def node_faults(node: Node) -> list[Fault]:
+    """Empty without a pool."""
+    if node.pool is None:
+        return []
+    volumes = []
+    for name, mounted in sorted(node.volumes.items()):
+        usage = mounted.volume.usage()
+        volumes.append(VolumeSeen(name, usage.total_bytes, usage.total_bytes - usage.free_bytes))
+    return node.pool.faults(volumes)
+
+
+@call("health")
+async def health(node: Node, args: NoArguments) -> dict[str, object]:
+    """Faults come and go by observation; nobody acknowledges them."""
+    faults = node_faults(node)
+    worst = max((fault.severity for fault in faults), default=Severity.INFORMATION)
+    return {"health": HEALTH[worst], "faults": [fault.fields() for fault in faults]}
