@@ -94,6 +94,7 @@ class Copies:
             if slabs.is_hot:
                 hot.append(slabs)
             slabs.logged = 0
+            slabs.filled.pop(number, None)
             self.resolve(slabs)
         for slabs in hot:
             self.mark_absent(slabs)

@@ -199,8 +199,11 @@ class Durability(Copies):
 
     async def _write_pages(self, slabs: SlabSet, images: list[tuple[int, bytes]]) -> None:
         for place in slabs.writers:
+            is_current = place in slabs.readers
             try:
                 for number, image in images:
+                    if not is_current and number not in slabs.filled.get(place.number, ()):
+                        continue  # S5
                     where = DiskOffset(place.checks + number * PAGE_BYTES)
                     if not place.disk.write_now(where, (image,)):
                         await place.disk.write(where, (image,))

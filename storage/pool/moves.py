@@ -213,6 +213,7 @@ class PoolHost(PoolCore):
             raise StorageError(f"space {machine.name} row {slabs.row}: nothing to drop for the new copy")
         slabs.copies = kept
         slabs.logged = 0
+        slabs.filled.pop(place.number, None)
         self.change_row(slabs)
         self.release_copies(dropped, slabs)
         self.resolve(slabs)
@@ -225,6 +226,7 @@ class PoolHost(PoolCore):
         dropped = [one for one in slabs.copies if one.joining and one.disk == copy.disk]
         if dropped:
             slabs.copies = [one for one in slabs.copies if one not in dropped]
+            slabs.filled.pop(copy.disk, None)
             slabs.logged = 0
             self.change_row(slabs)
             self.release_copies(dropped, slabs)

@@ -6,6 +6,7 @@
     dirty     checksum pages that differ from the disk's
     first     dirty pages with a block that was never written before, and not `fresh`
     logged    bitmap of regions that may be written in place now (storage/pool/intents.py, W1)
+    filled    of stale copies that are being refilled: disk -> pages that are complete there
     in_log    bitmap of regions that the log of some copy's disk may name; holds all of `logged`
 
 Invariants
@@ -13,6 +14,9 @@ Invariants
      durable map yet (`is_young`).
   S2 A page in `dirty` is in `pages`; a page of a set with a write in flight is not dropped from `pages`.
   S3 A block that no copy on a present disk fits by its entry has the entry that fits in `half_done`.
+  S5 A stale copy's checksum page is written only by the refill, and by flushes once it is in `filled`: an
+  entry
+     there says that the data is there too, so that comparing pages finds what must be copied.
   S4 `written | flushing` covers every region with data or checksums that no completed flush covers.
 Owner: the space, on the loop's thread; state of disks is told by the pool. No I/O.
 """
@@ -43,6 +47,7 @@ class SlabSet:
         "column",
         "copies",
         "dirty",
+        "filled",
         "first",
         "flushing",
         "half_done",
@@ -82,6 +87,7 @@ class SlabSet:
         self.pages: dict[int, array[int]] = {}
         self.dirty: set[int] = set()
         self.first: set[int] = set()
+        self.filled: dict[int, set[int]] = {}
         self.loading: dict[int, Event] = {}
         self.half_done: dict[int, tuple[int, int]] = {}
         self.underway: tuple[int, Sequence[int]] = (0, ())

@@ -46,6 +46,7 @@ async def refill(space: MirrorSpace, slabs: SlabSet, target: Place, pace: Pace) 
     """`SpaceMachine.refill`."""
     copied = 0
     span = min(PAGE_SPAN_BYTES, space.slab_bytes)
+    slabs.filled[target.number] = set()
     for number in range(-(-space.slab_bytes // PAGE_SPAN_BYTES)):
         await pace(0)
         theirs = await _page_of(space, slabs, target, number)
@@ -99,11 +100,14 @@ async def _copy_granule(
 async def _write_page(
     space: MirrorSpace, slabs: SlabSet, number: int, target: Place, theirs: array[int]
 ) -> None:
-    """The page as it is now. A write that comes later makes it dirty, and the flush writes it again."""
+    """The page as it is now; all that it speaks of has been copied. A write that comes later makes it dirty,
+    and the flush writes it here too from now on (S5)."""
     span = min(PAGE_SPAN_BYTES, space.slab_bytes)
     claim = await slow.acquire(space, *span_of(space, slabs, number * PAGE_SPAN_BYTES, span))
     try:
         page = await slow.load_page(space, slabs, number)
+        if target.number in slabs.filled:
+            slabs.filled[target.number].add(number)
         if page != theirs:
             image = memoryview(array("I", page)).cast("B")
             await write_verified(space, target, target.checks + number * PAGE_BYTES, image)
