@@ -5,7 +5,7 @@ Looked at: SQLite's own integrity check; names lead to nodes, nodes know their n
 links, directories hang below the root; streams belong to nodes; runs lie inside the data space, do not
 overlap in their stream, agree with the stream's sizes; no cluster belongs to two streams unless the table
 of shared clusters says so; the allocation bitmaps hold what the runs hold; owners are charged what they
-have; flags, descriptors and ids are there.
+have; segments lie inside their tiers, pins belong to files; flags, descriptors and ids are there.
 
 Derived, and so rebuilt by `repair`: link counts and known names, allocation bitmaps, shared clusters,
 allocated sizes, flags, what owners are charged. A name that leads nowhere is removed; a node without a name
@@ -23,7 +23,7 @@ from typing import Any
 import apsw
 
 from storage.errors import CatalogCorrupt
-from storage.fs import limits, schema
+from storage.fs import limits, schema, segments
 from storage.fs.allocator import pack, unpack
 from storage.fs.catalog import load_overlay, write_queue
 from storage.fs.core import ROOT_ID
@@ -41,6 +41,8 @@ from storage.fs.upcase import upcase
 from storage.fs.vfs import SpaceVfs
 from storage.runtime import Runtime
 from storage.space.port import Space
+from storage.tier.heat import Heat
+from storage.tier.space import Tier
 
 PROBLEMS_MAX = 1000
 """How many problems are listed; a catalog with more is not read further by an operator."""
@@ -71,8 +73,9 @@ async def check_catalog(
     try:
         connection = schema.connect(vfs.name, overlay.layout)
         try:
-            checker = _Checker(connection, data.size_bytes >> CLUSTER_SHIFT)
-            schema.read_meta(connection, overlay.layout)
+            checker = _Checker(connection)
+            meta = schema.read_meta(connection, overlay.layout)
+            checker.lay_out(data, int(meta["data_bytes"]))
             checker.run()
             if repair and checker.report.problems:
                 with connection:
@@ -110,9 +113,9 @@ def joined(runs: Iterator[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
 
 
 class _Checker:
-    def __init__(self, connection: apsw.Connection, clusters: int) -> None:
+    def __init__(self, connection: apsw.Connection) -> None:
         self._db = connection
-        self._clusters = clusters
+        self._clusters = 0
         self.report = CheckReport()
         self._runs: list[tuple[int, int]] = []
         """(first cluster, count) of every run of every stream."""
@@ -121,6 +124,15 @@ class _Checker:
     def _query(self, sql: str) -> list[tuple[Any, ...]]:
         rows: list[tuple[Any, ...]] = self._db.execute(sql).fetchall()
         return rows
+
+    def lay_out(self, data: Space, data_bytes: int) -> None:
+        """The segments of the data space, if it has tiers; how many clusters there are."""
+        sql = "select tier, at, length from segments order by id"
+        try:
+            segments.settle(data, self._query(sql) if self._has("segments") else [], data_bytes)
+        except CatalogCorrupt as error:
+            self.report.problem(str(error))
+        self._clusters = data.size_bytes >> CLUSTER_SHIFT
 
     def run(self) -> None:
         for (line,) in self._query("pragma integrity_check"):
@@ -140,6 +152,7 @@ class _Checker:
         self._shared()
         self._groups()
         self._quotas()
+        self._tiers()
 
     def _count_names(self) -> None:
         """How many entries lead to each node, and one of them."""
@@ -338,11 +351,12 @@ class _Checker:
             )
 
     # quotas
-    def _has_quotas(self) -> bool:
-        return bool(self._query("select 1 from sqlite_master where name = 'quotas'"))
+    def _has(self, table: str) -> bool:
+        """Since version 2: `quotas`, `segments`, `pins`, `heat`."""
+        return bool(self._query(f"select 1 from sqlite_master where name = '{table}'"))
 
     def _quotas(self) -> None:
-        if not self._has_quotas():
+        if not self._has("quotas"):
             return  # a catalog of version 1; mounting it makes them
         stored = {bytes(sid): used for sid, used in self._query("select sid, used from quotas")}
         real = schema.charges(self._db)
@@ -351,6 +365,24 @@ class _Checker:
                 self.report.problem(
                     f"owner {sid.hex()} is charged {stored.get(sid, 0)} bytes and has {real.get(sid, 0)}"
                 )
+
+    def _tiers(self) -> None:
+        if not self._has("pins"):
+            return
+        self._each(
+            "node {0} is pinned to a tier and is not there",
+            "select node from pins where node not in (select id from nodes)",
+        )
+        known = ", ".join(str(int(tier)) for tier in Tier)
+        self._each(
+            "node {0} is pinned to tier {1}, which there is not",
+            f"select node, tier from pins where tier not in ({known})",
+        )
+        heat = Heat(0.0)
+        try:
+            heat.load((bytes(ranges) for (ranges,) in self._query("select ranges from heat")), 0.0)
+        except CatalogCorrupt as error:
+            self.report.problem(str(error))
 
     # repair
     def repair(self) -> None:
@@ -415,7 +447,9 @@ class _Checker:
             bitmap = None if used == GROUP_CLUSTERS else pack(states)
             run("insert into groups(id, used, bitmap) values(?,?,?)", (group, used, bitmap))
         self.report.repaired.append("allocation bitmaps and shared clusters are rebuilt from the runs")
-        if self._has_quotas():
+        if self._has("pins"):
+            run("delete from pins where node not in (select id from nodes) or tier not in (0, 1)")
+        if self._has("quotas"):
             run("update quotas set used = 0")
             for sid, used in schema.charges(self._db).items():
                 run("insert or ignore into quotas values(?, 0, -1, -1, 0, 0)", (sid,))

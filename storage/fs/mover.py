@@ -177,6 +177,7 @@ class Mover(Ranges):
                     continue
                 if done:
                     result.moved_bytes += length
+                    self._count_move(piece, areas, length)
                     return
                 if done is None:
                     return  # It is somebody else's, or nobody's, by now.
@@ -185,6 +186,15 @@ class Mover(Ranges):
         except (BlockCorrupt, SlabLost):
             self._moved_bytes.failed += 1
         result.left_bytes += length
+
+    def _count_move(self, piece: Piece, areas: Areas, length: int) -> None:
+        source, target = (self._allocator.zone_of(at).tier for at in (piece.cluster, areas[0][0]))
+        if source == target:
+            self._moved_bytes.within_bytes += length
+        elif target < source:
+            self._moved_bytes.up_bytes += length
+        else:
+            self._moved_bytes.down_bytes += length
 
     async def _try_move(self, piece: Piece, areas: Areas, is_exclusive: bool) -> bool | None:
         """True: done. False: it changed meanwhile. None: there is nothing to move."""

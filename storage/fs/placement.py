@@ -20,7 +20,7 @@ from storage.fs.core import Parts
 from storage.fs.limits import CLUSTER_BYTES, CLUSTER_SHIFT
 from storage.fs.port import Node, Stream
 from storage.fs.state import NodeState, StreamState
-from storage.tier.heat import KEY_SHIFT, RANGE_SHIFT, Heat
+from storage.tier.heat import HALF_LIFE_S, KEY_SHIFT, RANGE_SHIFT, Heat
 from storage.tier.plan import Policy, place_new
 from storage.tier.space import Tier, TieredSpace
 
@@ -29,6 +29,22 @@ BURST_GAP_S: Final = 2.0
 SHORT_S: Final = 30.0
 """How long a tier whose pool had no slab left is passed over."""
 _HEAT_SAVED: Final = "heat_saved"
+_SETTING: Final = "tier_"
+_SETTINGS: Final = ("half_life_s", "pass_s", "rate_bytes_s")
+"""Fields of TierSettings; the catalog has them in `meta` with `tier_` before."""
+
+
+@dataclass(frozen=True, slots=True)
+class TierSettings:
+    """`rate_bytes_s`: what the background task moves at most; `pass_s`: how often it looks."""
+
+    half_life_s: float = HALF_LIFE_S
+    pass_s: float = 300.0
+    rate_bytes_s: int = 32 << 20
+
+    def __post_init__(self) -> None:
+        if not (self.half_life_s > 0 and self.pass_s > 0 and self.rate_bytes_s > 0):
+            raise ValueError(f"settings of tiers are positive numbers: {self}")
 
 
 @dataclass(slots=True)
@@ -61,6 +77,7 @@ class Placement(Attributes):
     def __init__(self, *parts: *Parts) -> None:
         super().__init__(*parts)
         self.policy = Policy()
+        self._settings = self._stored_settings()
         self._tallies = (Tally(), Tally())
         self._moved_bytes = Moved()
         self._short_until = [0.0, 0.0]
@@ -74,11 +91,18 @@ class Placement(Attributes):
         if len({zone.tier for zone in self._allocator.zones}) > 1:
             self._begin_counting()
 
+    def _stored_settings(self) -> TierSettings:
+        known = {key: self._meta[_SETTING + key] for key in _SETTINGS if _SETTING + key in self._meta}
+        try:
+            return TierSettings(**known)
+        except (TypeError, ValueError) as error:
+            raise CatalogCorrupt(f"the settings of the tiers make no sense: {error}") from error
+
     def _begin_counting(self) -> None:
         """The volume has two tiers: from now on heat is kept."""
         if self._heat is not None:
             return
-        heat = Heat(self._runtime.now())
+        heat = Heat(self._runtime.now(), self._settings.half_life_s)
         age = self._runtime.filetime() - int(self._meta.get(_HEAT_SAVED, 0))
         heat.load((bytes(row[0]) for row in self._rows("select ranges from heat order by id")), age / 1e7)
         self._heat, self._recent = heat, heat.recent

@@ -114,9 +114,7 @@ class Thin(Mover):
     async def _empty_rows(
         self, rows: list[tuple[int, int]], targets: list[tuple[int, int]], pace: Pace, result: MoveResult
     ) -> None:
-        before = result.moved_bytes
         await self._move_pieces(await self._owned(sorted(rows)), targets, pace, result)
-        self._moved_bytes.within_bytes += result.moved_bytes - before
         if self._may_go_on():
             await self._wait_for_clusters()  # what was moved away is free now
         for row in rows:

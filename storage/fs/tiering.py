@@ -1,6 +1,6 @@
 """Tiers of a mounted volume: the task that keeps hot data on the fast tier, pins, and what is told of them.
 
-    every TICK_S: heat is folded; every PASS_S: a pass within the bandwidth limit; every SAVE_S: heat is saved
+    every TICK_S heat is folded; every `pass_s` a pass within the bandwidth limit; every SAVE_S heat is saved
     pass: hot ranges + what lies on the fast tier -> storage/tier/plan.py -> mover.py
 
 One pass at a time, whoever asked for it. A pin is stored before anything is moved for it, and obeyed by later
@@ -12,7 +12,7 @@ Source: docs/design-spaces.md, "Tiers"; Set-FileStorageTier, Get-FileStorageTier
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final, NamedTuple
 
 from storage.errors import StorageError, VolumeFull
@@ -20,6 +20,7 @@ from storage.fs import limits
 from storage.fs.core import Parts
 from storage.fs.limits import CLUSTER_SHIFT
 from storage.fs.mover import ExtentRow, MoveResult, Pace, no_pace
+from storage.fs.placement import TierSettings
 from storage.fs.port import Node, NodeId, Stream
 from storage.fs.thin import Thin
 from storage.space.port import Space
@@ -28,10 +29,9 @@ from storage.tier.plan import Move, RangeUse, plan_moves
 from storage.tier.space import Tier
 
 TICK_S: Final = 15.0
-PASS_S: Final = 300.0
 SAVE_S: Final = 900.0
-RATE_BYTES_S: Final = 32 << 20
-"""What the background task moves at most."""
+BUDGET_MIN_BYTES: Final = 8 * RANGE_BYTES
+"""A pass may always exchange a few ranges, however slowly."""
 COLD_MAX: Final = 8192
 """Ranges without heat that one pass looks at for the way down."""
 ROUNDS_MAX: Final = 3
@@ -97,7 +97,6 @@ class Tiering(Thin):
 
     def __init__(self, *parts: *Parts) -> None:
         super().__init__(*parts)
-        self.tier_rate_bytes_s = RATE_BYTES_S
         self._is_optimizing = False
         self._optimized = self._runtime.event()
         self._is_watching = False
@@ -125,8 +124,9 @@ class Tiering(Thin):
                 if now - saved >= SAVE_S:
                     saved = now
                     self._save_heat()
-                if now - passed >= PASS_S:
-                    budget = int(self.tier_rate_bytes_s * PASS_S / 2)
+                if now - passed >= self._settings.pass_s:
+                    budget = int(self._settings.rate_bytes_s * self._settings.pass_s / 2)
+                    budget = max(budget, BUDGET_MIN_BYTES)
                     await self.optimize_tiers(budget, self._background_pace)
                     passed = self._runtime.now()
             except VolumeFull:
@@ -136,7 +136,23 @@ class Tiering(Thin):
                 return
 
     async def _background_pace(self, length: int) -> None:
-        await self._runtime.sleep(length / max(self.tier_rate_bytes_s, 1))
+        await self._runtime.sleep(length / self._settings.rate_bytes_s)
+
+    @property
+    def tier_settings(self) -> TierSettings:
+        return self._settings
+
+    def set_tier_settings(self, settings: TierSettings) -> None:
+        """Kept with the volume, in use at once."""
+        self._admit(3)
+        rows: list[tuple[object, ...]] = [("tier_" + key, value) for key, value in asdict(settings).items()]
+        self._run("insert or replace into meta values(?,?)", rows)
+        if self._heat is not None and settings.half_life_s != self._settings.half_life_s:
+            self._heat.set_half_life(self._runtime.now(), settings.half_life_s)
+        self._settings = settings
+        self._changes += 1
+        if not self._armed:
+            self._arm()
 
     def _save_heat(self) -> None:
         """Raises: VolumeFull if the catalog has no room for it."""
@@ -206,21 +222,11 @@ class Tiering(Thin):
                 ranges.append((stream, first, first + (RANGE_BYTES >> CLUSTER_SHIFT)))
                 at += 1
             part = MoveResult()
-            await self._to_tier(ranges, tier, pace, part)
+            await self._move_to_tier(ranges, tier, pace, part)
             result.moved_bytes += part.moved_bytes
             result.left_bytes += part.left_bytes
             result.is_full = result.is_full or part.is_full
             result.is_stopped = result.is_stopped or part.is_stopped
-
-    async def _to_tier(
-        self, ranges: Iterable[tuple[int, int, int]], tier: Tier, pace: Pace, result: MoveResult
-    ) -> None:
-        before = result.moved_bytes
-        await self._move_to_tier(ranges, tier, pace, result)
-        if tier is Tier.FAST:
-            self._moved_bytes.up_bytes += result.moved_bytes - before
-        else:
-            self._moved_bytes.down_bytes += result.moved_bytes - before
 
     async def _uses(self) -> list[RangeUse]:
         """Every range with heat or a pin, and a bounded number of cold ones on the fast tier."""
@@ -313,7 +319,7 @@ class Tiering(Thin):
             streams = self.streams(node)
             ranges = [(self._stream_state(s).id, 0, self._extents(s).end()) for s in streams]
             part = MoveResult()
-            await self._to_tier(ranges, tier, pace, part)
+            await self._move_to_tier(ranges, tier, pace, part)
             result.moved_bytes += part.moved_bytes
             result.is_stopped = part.is_stopped
             left = sum(self._elsewhere_bytes(stream, tier) for stream in self.streams(node))

@@ -111,6 +111,14 @@ class Heat:
                 kept[key] = value
         self._table = kept
 
+    def set_half_life(self, now: float, half_life_s: float) -> None:
+        """From `now` on heat fades at another rate."""
+        assert half_life_s > 0
+        self.fold(now)
+        scale = self._scale(now)
+        self._table = {key: value / scale for key, value in self._table.items()}
+        self._origin, self._half_life_s = self._folded_at, half_life_s
+
     # asking -----------------------------------------------------------------------------------------
     def of(self, stream: int, index: int, now: float) -> float:
         """The heat of one range as of `now`, in bytes, without what was not folded yet."""

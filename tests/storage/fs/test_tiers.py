@@ -11,6 +11,7 @@ import pytest
 from storage.errors import BlockCorrupt, CatalogCorrupt, VolumeFull
 from storage.fs.catalog import CatalogFileSystem
 from storage.fs.check import check_catalog
+from storage.fs.placement import TierSettings
 from storage.tier.space import Segment, Tier, TieredSpace
 from tests.sim.runtime import InlineRuntime
 from tests.storage.fs.model import run_to_end
@@ -317,7 +318,7 @@ def test_the_background_task_makes_passes_within_its_rate():
     """docs/design-spaces.md, Tiers: moves in the background under a bandwidth limit."""
 
     async def body(fs, rig):
-        fs.tier_rate_bytes_s = 10_000
+        fs.set_tier_settings(TierSettings(rate_bytes_s=10_000, pass_s=60.0))
         node = make(fs, "f")
         await fs.pin(node, Tier.SLOW)
         await put(fs, node, b"x" * (4 * MIB))
@@ -333,6 +334,10 @@ def test_the_background_task_makes_passes_within_its_rate():
             moved = fs.tier_status().moved_up_bytes
         assert rig.runtime.now() - begun >= 4 * MIB / 10_000
         assert fs.tier_status().passes >= 1
+        await fs.close()
+        again = await rig.open()
+        assert again.tier_settings == TierSettings(rate_bytes_s=10_000, pass_s=60.0)
+        await again.close()
 
     tiered(body)
 

@@ -137,6 +137,16 @@ def test_heat_is_the_sum_of_what_was_used_halved_each_half_life(steps):
         assert again.of(stream, at, 50.0) == pytest.approx(expected, rel=1e-6)
 
 
+def test_another_half_life_counts_from_now_on():
+    """storage/tier/heat.py, set_half_life."""
+    heat = Heat(0.0)
+    heat.touch_range(1, 0, 8000)
+    heat.fold(0.0)
+    heat.set_half_life(3600.0, 60.0)
+    assert heat.of(1, 0, 3600.0) == pytest.approx(4000)
+    assert heat.of(1, 0, 3720.0) == pytest.approx(1000)
+
+
 def test_heat_survives_a_month_of_idleness_without_overflow():
     """storage/tier/heat.py: `_origin` moves before the numbers grow too large."""
     heat = Heat(0.0)
