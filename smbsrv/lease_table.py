@@ -2,7 +2,7 @@
 3.3.4.6 Object Store Indicates an Oplock Break; 3.3.4.7 Object Store Indicates a Lease Break.
 
 A lease is named by client GUID and lease key. Its state is the object store's; here are only the opens that
-share it, since through them goes the way to the client: any live channel of any of their sessions will do.
+share it. Any connection of the client will do, or where encryption is a must, any channel of their sessions.
 A lease may be granted, and broken again, before the CREATE that asked for it is answered; until then the open
 is expected here.
 Invariant: an open stands in at most one lease, under the key it has; no lease is without opens.
@@ -13,7 +13,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from smbsrv.channel import Channel
+    from smbsrv.connection import Connection
     from smbsrv.open import Open
 
 
@@ -71,3 +74,14 @@ def live_channel(open: Open) -> Channel | None:
         if not channel.connection.is_closing:
             return channel
     return None
+
+
+def ways_to(connections: Iterable[Connection]) -> list[Connection]:
+    """A client's connections by which it can be told something, the best first: as Windows the oldest.
+
+    One that has been silent since the client made a newer one is likely to be lost, though nobody has noticed
+    yet: it comes after all others.
+    """
+    up = [one for one in connections if one.has_session and not one.is_closing]
+    newest_s = max((one.created_s for one in up), default=0.0)
+    return sorted(up, key=lambda one: one.received_s < newest_s)

@@ -19,7 +19,7 @@ from smbproto.security.signing import SigningAlgorithm
 from smbproto.status import Status, StatusError
 from smbsrv.accounts import Accounts, NoAccounts
 from smbsrv.connection import Connection, Driver
-from smbsrv.lease_table import LeaseTable, live_channel
+from smbsrv.lease_table import LeaseTable, live_channel, ways_to
 from smbsrv.limits import Limits, need
 from smbsrv.notices import lease_break_message, oplock_break_message
 from smbsrv.open import Open
@@ -327,25 +327,21 @@ class Server:
         return True
 
     def lease_break(self, notice: LeaseBreak) -> bool:
-        """[MS-SMB2] 3.3.4.7 Object Store Indicates a Lease Break."""
+        """[MS-SMB2] 3.3.4.7 Object Store Indicates a Lease Break. Opens whose last channel is gone will be
+        kept or closed, which is the answer."""
         opens = self.leases.opens_of(notice.client_guid, notice.lease_key)
         if not opens:
             expected = self.leases.expected_by(notice.client_guid, notice.lease_key)
             if expected is not None:
                 expected.held_breaks.append(lambda: self.lease_break(notice))
                 return True
-        message = lease_break_message(notice)
-        for open in opens:
-            if _must_encrypt(open):
-                channel = live_channel(open)
-                if channel is not None:
-                    channel.connection.send_unsolicited(message, channel)
-                    return True
-        for connection in self.clients.get(notice.client_guid, ()) if opens else ():
-            if connection.has_session and not connection.is_closing:
-                connection.send_unsolicited(message, None)
+        sealed = {open.session.id for open in opens if open.session is not None and _must_encrypt(open)}
+        for connection in ways_to(self.clients.get(notice.client_guid, ())) if opens else ():
+            channel = next((one for id, one in connection.channels.items() if id in sealed), None)
+            if channel is not None or not sealed:
+                connection.send_unsolicited(lease_break_message(notice), channel)
                 return True
-        return False
+        return any(open.session is not None for open in opens)
 
     def open_purged(self, file: File) -> None:
         open = file.context

@@ -93,6 +93,26 @@ def test_a_lease_break_takes_the_channel_that_is_left(world, client, other):
     assert other.result(waiting).status == Status.SUCCESS
 
 
+@pytest.mark.parametrize("is_heard", [False, True])
+def test_a_lease_break_does_not_go_to_a_connection_that_is_silent_since_the_client_is_back(
+    world, client, other, is_heard
+):
+    """[MS-SMB2] 3.3.4.7 Object Store Indicates a Lease Break: an open and its connection. A client
+    whose connection was lost does not hear what is sent to it until the server has noticed; it may have the
+    file open again meanwhile. (Simulated seed 72: READ caching that outlived a write.)"""
+    client.open("f", lease_v2(RWH))
+    world.advance(1)
+    again = world.client(1)
+    again.open("f", lease_v2(RWH))
+    if is_heard:
+        client.connection.received_s = world.runtime.now()
+    waiting = other.opening("f")
+    told, silent = (client, again) if is_heard else (again, client)
+    assert told.lease_break() == (b"k" * 16, RWH, RWH & ~4, 1) and not silent.notices
+    assert told.acknowledge(b"k" * 16, RWH & ~4).status == Status.SUCCESS
+    assert other.result(waiting).status == Status.SUCCESS
+
+
 def test_a_lock_outlives_a_channel(world, client, other):
     """WPTS BVT_MultipleChannel_LockUnlockOnSameChannel, MultipleChannel_LockUnlockOnDiffChannel."""
     file = client.open("f")
