@@ -24,7 +24,7 @@ from smbproto.status import Status, StatusError
 from tests.sim.byte_actor import IO_SECTORS_MAX, LEASES, OPLOCKS, SIZE_MAX, ByteActor, HalfDone, Refused
 from tests.sim.client import SimClient
 from tests.sim.handles import ACCESS, SHARE_ALL, Handle, Lost
-from tests.sim.model import SECTOR, SIDE, ModelFile, ModelName, Op
+from tests.sim.model import SECTOR, SIDE, ModelFile, ModelName, ModelStream, Op
 
 if TYPE_CHECKING:
     from tests.sim.simulation import Simulation
@@ -59,7 +59,14 @@ class Actor(ByteActor):
     def begin(self, what: str) -> Op:
         return Op(self.sim.clock.tick(), f"{what} by {self.client.number}")
 
-    async def change(self, op: Op, work: Callable[[], Awaitable[None]], *, durable: bool = False) -> None:
+    async def change(
+        self,
+        op: Op,
+        work: Callable[[], Awaitable[None]],
+        *,
+        durable: bool = False,
+        of: ModelStream | None = None,
+    ) -> None:
         """Do it: answered, refused without effect, or lost, and then over once the server is quiet."""
         try:
             await work()
@@ -77,6 +84,8 @@ class Actor(ByteActor):
             op.lost(self.sim.clock.tick())
             raise
         op.answered(self.sim.clock.tick(), durable=durable)
+        if of is not None:
+            of.changed(op, trio.current_time(), self.client.number)
 
     # -- sessions ------------------------------------------------------------------------------------------
 
@@ -106,6 +115,7 @@ class Actor(ByteActor):
                     (24, 24, 12, 5, 8, 8, 7, 5, 3, 4, 4),
                 )[0]
                 self.doing = f"session.{work.__name__} {name.path}"
+                self.sim.count("reads cached", handle.check_cached_reads(trio.current_time()))
                 try:
                     await work(handle)
                 except Refused:
@@ -495,7 +505,7 @@ class Actor(ByteActor):
             assert answer.total_bytes_written == length
             self.sim.count("copied")
 
-        await self.change(op, work)
+        await self.change(op, work, of=target.stream)
 
     async def ioctl(self, handle: Handle, code: int, data: bytes, room: int) -> bytes:
         request = IoctlRequest(ctl_code=code, file_id=handle.file_id, input=data, max_output_response=room)

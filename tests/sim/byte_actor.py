@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -182,7 +183,8 @@ class ByteActor:
                     Dirty(handle, first * SECTOR, data, op)
                 )
                 return
-            await self.change(op, lambda: self.put(handle, first * SECTOR, data), durable=handle.is_through)
+            work = partial(self.put, handle, first * SECTOR, data)
+            await self.change(op, work, durable=handle.is_through, of=handle.stream)
         finally:
             gate.leave()
 
@@ -242,7 +244,8 @@ class ByteActor:
         handle.stream.write(op, first, whole.ljust((last - first + 1) * SECTOR, b"\0"))
         if end > size:
             handle.stream.size.put(op, end)
-        await self.change(op, lambda: self.put(handle, offset, data), durable=handle.is_through)
+        work = partial(self.put, handle, offset, data)
+        await self.change(op, work, durable=handle.is_through, of=handle.stream)
         handle.size = max(size, end)
 
     async def truncate(self, handle: Handle) -> None:
@@ -261,8 +264,11 @@ class ByteActor:
             if kept:
                 handle.stream.write(op, first, kept.ljust(SECTOR, b"\0"))
         info = FileEndOfFileInformation(end_of_file=new).encode()
-        await self.change(op, lambda: self.set_info(handle, fscc.FILE_END_OF_FILE_INFORMATION, info))
+        await self.change(op, partial(self._set_end, handle, info), of=handle.stream)
         handle.size = new
+
+    async def _set_end(self, handle: Handle, info: bytes) -> None:
+        await self.set_info(handle, fscc.FILE_END_OF_FILE_INFORMATION, info)
 
     async def zero(self, handle: Handle) -> None:
         """Zeros over whole sectors, perhaps after making the file sparse, so that clusters go back."""
@@ -284,7 +290,7 @@ class ByteActor:
         async def work() -> None:
             await self.ioctl(handle, fscc.FSCTL_SET_ZERO_DATA, wanted, 0)
 
-        await self.change(op, work)
+        await self.change(op, work, of=handle.stream)
 
     async def _alone(self, handle: Handle, work: Callable[[Handle, int], Awaitable[None]]) -> None:
         await handle.file.gate.alone()

@@ -321,7 +321,7 @@ class SimClient:
             assert answer.lease_key == handle.lease.key
             state = answer.lease_state
             is_breaking = bool(answer.lease_flags & ctx.SMB2_LEASE_FLAG_BREAK_IN_PROGRESS)
-            handle.lease.granted(order, state, is_breaking)
+            handle.lease.granted(order, state, is_breaking, self.sim.clock.tick())
             self.believe(handle.stream, handle.lease, handle.lease.state)
             return
         for at, new in self.oplock_breaks.pop(handle.file_id, ()):
@@ -487,6 +487,7 @@ class SimClient:
         with trio.move_on_after(self.rng.expovariate(1 / 0.5)):
             await handle.broken.wait()
             self.sim.count("lingering opens broken")
+        handle.check_cached_reads(trio.current_time())
         if handle.is_open:
             try:
                 await self.close(handle)

@@ -14,6 +14,7 @@ from smbproto.codec import FileId
 from smbproto.endpoint.client import Answer, BreakNotice, Event
 from smbproto.smb2.create import (
     SMB2_LEASE_HANDLE_CACHING,
+    SMB2_LEASE_READ_CACHING,
     SMB2_LEASE_WRITE_CACHING,
     SMB2_OPLOCK_LEVEL_BATCH,
     SMB2_OPLOCK_LEVEL_EXCLUSIVE,
@@ -32,6 +33,8 @@ KEPT_S = 30.0
 """A durable open is kept at least so long."""
 QUIET_S = 10.0
 """No answer and no break is under way for longer."""
+HEARD_DELAYS = 60
+"""A break arrives within so many delays of the wire, if it is not stalled."""
 SILENCE = 0.02
 """How often a break is never acknowledged; the server then goes on after its timeout."""
 
@@ -68,12 +71,16 @@ class SimLease:
     granted_at: int = 0
     breaks: list[tuple[int, int]] = field(default_factory=list)
     handles: int = 0
+    reads_since: int = 0
+    """The moment from which on it has READ caching, if it has."""
 
     def __repr__(self) -> str:
         return f"lease {self.key.hex()[:16]} state {self.state}"
 
-    def granted(self, order: int, state: int, is_breaking: bool) -> None:
+    def granted(self, order: int, state: int, is_breaking: bool, now: int) -> None:
         """`is_breaking`: the state is the one from which a break takes something; we may have answered it."""
+        if not self.state & SMB2_LEASE_READ_CACHING:
+            self.reads_since = now
         if order > self.granted_at:
             self.granted_at = order
             self.state = state & self.breaks[-1][1] if is_breaking and self.breaks else state
@@ -124,6 +131,24 @@ class Handle:
         if self.lease is not None:
             return bool(self.lease.state & SMB2_LEASE_WRITE_CACHING)
         return self.level in (SMB2_OPLOCK_LEVEL_BATCH, SMB2_OPLOCK_LEVEL_EXCLUSIVE)
+
+    @property
+    def reads_since(self) -> int | None:
+        """Since when it may answer reads from its cache."""
+        if self.lease is not None:
+            return self.lease.reads_since if self.lease.state & SMB2_LEASE_READ_CACHING else None
+        return self.opened_at if self.level else None
+
+    def check_cached_reads(self, now_s: float) -> bool:
+        """Whether it may answer reads from its cache; then it has heard of what others changed meanwhile."""
+        since, wire = self.reads_since, self.client.wire
+        if since is None or wire is None or not self.is_certain:
+            return False
+        for began, ended_s, number in self.stream.changes:
+            if number != self.client.number and began > since:
+                heard_s = max(ended_s, wire.stall_until[1]) + HEARD_DELAYS * self.client.sim.plan.wire_delay_s
+                assert now_s <= heard_s, f"{self} has READ caching, and {number} changed it at {ended_s}"
+        return True
 
     @property
     def may_linger(self) -> bool:

@@ -24,6 +24,7 @@ T = TypeVar("T")
 SECTOR: Final = 512
 ZEROS: Final = bytes(SECTOR)
 HISTORY_MAX: Final = 24
+CHANGES_MAX: Final = 100
 SIDE: Final = "side"
 """The named stream that files may have; one that is not there is as good as an empty one."""
 
@@ -102,6 +103,11 @@ class Register(Generic[T]):
 
     def settle(self, op: Op, value: T) -> None:
         self.entries = [(op, value)]
+
+    def under_way(self, since: int) -> bool:
+        """Whether an op may not have been over then, so that part of it may be seen: a write past the
+        valid data length shows what lies below it first."""
+        return any(not op.is_certain or op.ended is None or op.ended >= since for op, _ in self.entries)
 
     def maybe(self) -> list[Op]:
         """Ops that may have happened or not."""
@@ -192,6 +198,12 @@ class ModelStream:
         self.caching: dict[object, int] = {}
         """Holder -> caching state that the holder believes it has."""
         self.locks: list[Lock] = []
+        self.changes: list[tuple[int, float, int]] = []
+        """Changes that were answered: the moment each began, the time it was over, the client."""
+
+    def changed(self, op: Op, now_s: float, client: int) -> None:
+        self.changes.append((op.began, now_s, client))
+        del self.changes[:-CHANGES_MAX]
 
     def sector(self, index: int) -> Register[bytes]:
         found = self.sectors.get(index)
@@ -222,8 +234,8 @@ class ModelStream:
             allowed = [ZEROS] if register is None else register.seen(since, now)
             if any(value.startswith(found) for value in allowed):
                 continue
-            was_half_done = register is not None and register.maybe() and _is_of(found, allowed)
-            if not was_half_done:
+            is_half_done = register is not None and register.under_way(since) and _is_of(found, allowed)
+            if not is_half_done:
                 raise AssertionError(
                     f"{what}: sector {(offset + at) // SECTOR} reads {_differs(found, allowed)}; "
                     f"history {register}, read {since}..{now}"
