@@ -75,6 +75,7 @@ def test_rpcclient_looks_well_known_sids_up(smbclient: SmbClient) -> None:
 @pytest.mark.parametrize(("command", "wanted"), [
     ("srvinfo", r"platform_id\s+:\s+500"), ("netshareenum 1", "netname: "), ("lsaquery", "Domain Name: "),
     ("enumdomains", r"name:\["), ("querydominfo", "Total Users"), ("wkssvc_wkstagetinfo 100", ""),
+    ("getusername", "Account Name: .+, Authority Name: .+"),
 ])
 def test_rpcclient_queries(smbclient: SmbClient, command: str, wanted: str) -> None:
     assert re.search(wanted, rpcclient(smbclient, command))

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from impacket.dcerpc.v5 import lsad, lsat
-from impacket.dcerpc.v5.dtypes import NULL, RPC_SID
+from impacket.dcerpc.v5.dtypes import LPWSTR, NTSTATUS, NULL, PRPC_UNICODE_STRING, RPC_SID
+from impacket.dcerpc.v5.ndr import NDRCALL, NDRPOINTER
 
 from smbproto.rpc.identities import SID_TYPE_DOMAIN, SID_TYPE_UNKNOWN, Identities, Identity
 from smbproto.rpc.limits import LOOKUPS_MAX
@@ -25,6 +26,23 @@ POLICY_ACCOUNT_DOMAIN: Final = 5
 POLICY_SERVER_ROLE: Final = 6
 POLICY_DNS_DOMAIN: Final = 12
 ROLE_PRIMARY: Final = 3
+
+
+class _TextPointer(NDRPOINTER):  # type: ignore[misc]
+    referent = (("Data", PRPC_UNICODE_STRING),)
+
+
+class GetUserName(NDRCALL):  # type: ignore[misc]
+    """[MS-LSAT] 3.1.4.2: DomainName is a pointer to a pointer, which impacket's own structure is not."""
+
+    opnum = 45
+    structure = (("SystemName", LPWSTR), ("UserName", PRPC_UNICODE_STRING), ("DomainName", _TextPointer))
+
+
+class GetUserNameResponse(NDRCALL):  # type: ignore[misc]
+    structure = (
+        ("UserName", PRPC_UNICODE_STRING), ("DomainName", _TextPointer), ("ErrorCode", NTSTATUS),
+    )  # fmt: skip
 
 
 def set_sid(target: Any, field: str, sid: str) -> None:
@@ -89,7 +107,7 @@ class LsaService(NdrService):
             14: (lsat.LsarLookupNames, self._lookup_names),
             15: (lsat.LsarLookupSids, self._lookup_sids),
             44: (Anything, self._open_policy_2),
-            45: (Anything, self._get_user_name),
+            45: (GetUserName, self._get_user_name),
             46: (lsad.LsarQueryInformationPolicy2, self._query_policy_2),
             50: (lsad.LsarEnumerateTrustedDomainsEx, self._enumerate_trusted_ex),
             57: (lsat.LsarLookupSids2, self._lookup_sids_2),
@@ -196,10 +214,11 @@ class LsaService(NdrService):
         return response
 
     def _get_user_name(self, request: Any) -> Any:
-        """[MS-LSAT] 3.1.4.2 LsarGetUserName (Opnum 45)."""
-        response = lsat.LsarGetUserNameResponse()
+        """[MS-LSAT] 3.1.4.2 LsarGetUserName (Opnum 45). Who asks for no domain gets none."""
+        response = GetUserNameResponse()
         response["UserName"] = self._host.caller.name
-        response["DomainName"] = self._host.caller.domain
+        wants_domain = request.fields["DomainName"].fields["ReferentID"]
+        response["DomainName"] = self._host.caller.domain if wants_domain else NULL
         response["ErrorCode"] = Status.SUCCESS
         return response
 

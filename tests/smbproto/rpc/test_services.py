@@ -11,6 +11,7 @@ from impacket.dcerpc.v5.dtypes import NULL, RPC_SID
 
 from smbproto.rpc import pdu
 from smbproto.rpc.lsarpc import LsaService
+from smbproto.rpc.port import Caller
 from smbproto.rpc.samr import SamService
 from smbproto.rpc.service import Fault
 from smbproto.rpc.srvsvc import NERR_NET_NAME_NOT_FOUND, ServerService
@@ -176,6 +177,32 @@ def test_names_have_sids(lsa):
     found = lsat.hLsarLookupNames3(dce, policy, asked)["TranslatedSids"]["Sids"]
     sids = [f"{MACHINE}-1000", f"{MACHINE}-1001", "S-1-5-32-544", "S-1-1-0", "S-1-5-18"]
     assert [one["Sid"].formatCanonical() for one in found] == sids
+
+
+def ndr_text(value: str) -> bytes:
+    """RPC_UNICODE_STRING and its buffer, by hand, of an even number of characters."""
+    data = value.encode("utf-16-le")
+    count = len(value).to_bytes(4, "little")
+    return len(data).to_bytes(2, "little") * 2 + b"PTR_" + count + bytes(4) + count + data
+
+
+@pytest.mark.parametrize("has_domain", [True, False])
+def test_the_caller_is_told_its_name(has_domain):
+    """[MS-LSAT] 3.1.4.2 LsarGetUserName: PRPC_UNICODE_STRING *UserName is a reference to a pointer, [unique]
+    PRPC_UNICODE_STRING *DomainName a pointer to a pointer."""
+    host = Host()
+    host.caller = Caller("anna", "SOFS", f"{MACHINE}-1000", False, False)
+    asked = bytes(8) + (b"PTR_" + bytes(4) if has_domain else bytes(4))
+    answer = LsaService(host).call(45, asked)
+    domain = b"PTR_PTR_" + ndr_text("SOFS") if has_domain else bytes(4)
+    wanted = b"PTR_" + ndr_text("anna") + domain + bytes(4)
+    assert len(answer) == len(wanted)
+    at = wanted.find(b"PTR_")
+    while at >= 0:
+        assert any(answer[at : at + 4])
+        answer = answer[:at] + b"PTR_" + answer[at + 4 :]
+        at = wanted.find(b"PTR_", at + 4)
+    assert answer == wanted
 
 
 @pytest.mark.parametrize("lookup", [lsat.hLsarLookupNames, lsat.hLsarLookupNames2, lsat.hLsarLookupNames3])
