@@ -27,6 +27,7 @@ from storage.fs.limits import (
     QUEUE_BYTES_MAX,
     WRITE_NOW_MAX,
 )
+from storage.fs.placement import READ, WRITE
 from storage.fs.port import Stream
 from storage.fs.state import ATTRIBUTE_SPARSE, NodeState, StreamState
 from storage.fs.streams import Streams, clusters_for
@@ -74,8 +75,10 @@ class Data(Streams):
         state: StreamState | None = stream.private  # type: ignore[assignment]
         end = offset + len(into)
         if state is not None and state.begin <= offset < state.end >= end and end <= stream.valid_bytes:
-            return self._data.read_now(SpaceOffset(offset + state.delta), into) and (
-                self._recent is None or self._used_run(state, offset, end, False)
+            if self._recent is None:
+                return self._data.read_now(SpaceOffset(offset + state.delta), into)
+            return state.space.read_now(SpaceOffset(offset + state.delta), into) and self._used_run(
+                state, offset, end, READ
             )
         parts = self._parts(stream, offset, into)
         done = all(self._data.read_now(where, part) for where, part in parts)
@@ -97,13 +100,13 @@ class Data(Streams):
     def _note_read(self, stream: Stream, offset: int, parts: list[tuple[SpaceOffset, memoryview]]) -> None:
         sizes = [(where, len(part)) for where, part in parts]
         total = sum(size for _, size in sizes)
-        self._used_parts(self._stream_state(stream), offset, total, sizes, False)
+        self._used_parts(self._stream_state(stream), offset, total, sizes, READ)
 
     def _note_write(self, state: StreamState, offset: int, length: int, plan: Plan) -> None:
         if self._recent is None:
             return
         sizes = [(where, min(sum(map(len, buffers)), length)) for where, buffers, _ in plan.writes]
-        self._used_parts(state, offset, length, sizes, True)
+        self._used_parts(state, offset, length, sizes, WRITE)
 
     def _parts(self, stream: Stream, offset: int, into: memoryview) -> list[tuple[SpaceOffset, memoryview]]:
         """What must be read from the space for this range; the rest is filled with zeros here."""
@@ -137,9 +140,7 @@ class Data(Streams):
         state.delta = (run.space - run.first) << CLUSTER_SHIFT
         if self._recent is not None:
             zone = self._allocator.zone_of(run.space + cluster - run.first)
-            state.tier = zone.tier
-            state.begin = max(state.begin, (zone.first << CLUSTER_SHIFT) - state.delta)
-            state.end = min(state.end, (zone.end << CLUSTER_SHIFT) - state.delta)
+            self._remember_tier(state, zone)
         state.writable = self._shared.is_empty() or all(
             references == 1 for _, _, references in self._shared.guarded(run.space, run.length)
         )
@@ -151,10 +152,11 @@ class Data(Streams):
         if state.busy or self._failure is not None:
             return False
         if state.begin <= offset < state.end >= end and end <= stream.valid_bytes and state.writable:
-            if not self._data.write_now(SpaceOffset(offset + state.delta), (data,)):
+            space = self._data if self._recent is None else state.space
+            if not space.write_now(SpaceOffset(offset + state.delta), (data,)):
                 return False
             self._wrote(stream)
-            return self._recent is None or self._used_run(state, offset, end, True)
+            return self._recent is None or self._used_run(state, offset, end, WRITE)
         if end - offset > WRITE_NOW_MAX or self._overlay.queued_bytes() > QUEUE_BYTES_MAX:
             return False
         if not len(data):

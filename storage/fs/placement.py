@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from storage.errors import CatalogCorrupt
+from storage.fs.allocator import Zone
 from storage.fs.attributes import Attributes
 from storage.fs.core import Parts
 from storage.fs.limits import CLUSTER_BYTES, CLUSTER_SHIFT
@@ -47,14 +48,9 @@ class TierSettings:
             raise ValueError(f"settings of tiers are positive numbers: {self}")
 
 
-@dataclass(slots=True)
-class Tally:
-    """What clients read and wrote on one tier since the volume was mounted."""
-
-    reads: int = 0
-    read_bytes: int = 0
-    writes: int = 0
-    write_bytes: int = 0
+READ: Final = 0
+WRITE: Final = 2
+"""Where a tally counts operations; bytes are behind."""
 
 
 @dataclass(slots=True)
@@ -78,7 +74,9 @@ class Placement(Attributes):
         super().__init__(*parts)
         self.policy = Policy()
         self._settings = self._stored_settings()
-        self._tallies = (Tally(), Tally())
+        self._tallies: tuple[list[int], list[int]] = ([0] * 4, [0] * 4)
+        """What clients read and wrote on each tier since the volume was mounted: reads, bytes, writes,
+        bytes."""
         self._moved_bytes = Moved()
         self._short_until = [0.0, 0.0]
         self._pins: dict[int, Tier] = {}
@@ -159,39 +157,38 @@ class Placement(Attributes):
         return 0 if part is None else part.usage().available_bytes
 
     # counting ---------------------------------------------------------------------------------------
-    def _used_run(self, state: StreamState, offset: int, end: int, is_write: bool) -> bool:
+    def _remember_tier(self, state: StreamState, zone: Zone) -> None:
+        """The run that the stream remembers is cut to a zone, and found in the tier's own space."""
+        data = self._data
+        assert isinstance(data, TieredSpace)
+        state.begin = max(state.begin, (zone.first << CLUSTER_SHIFT) - state.delta)
+        state.end = min(state.end, (zone.end << CLUSTER_SHIFT) - state.delta)
+        state.tally = self._tallies[zone.tier]
+        state.space, state.delta = data.locate(state.delta, zone.first << CLUSTER_SHIFT)
+
+    def _used_run(self, state: StreamState, offset: int, end: int, kind: int) -> bool:
         """Bytes of the run that the stream remembers were read or written. Always True."""
-        recent = self._recent
-        assert recent is not None and self._heat is not None
         length = end - offset
-        tally = self._tallies[state.tier]
-        if is_write:
-            tally.writes += 1
-            tally.write_bytes += length
+        tally = state.tally
+        tally[kind] += 1
+        tally[kind + 1] += length
+        recent: dict[int, int] = self._recent  # type: ignore[assignment]
+        number = offset >> RANGE_SHIFT
+        key = (state.id << KEY_SHIFT) + number
+        if key in recent and number == end - 1 >> RANGE_SHIFT:
+            recent[key] += length
         else:
-            tally.reads += 1
-            tally.read_bytes += length
-        key = (state.id << KEY_SHIFT) + (offset >> RANGE_SHIFT)
-        known = recent.get(key)
-        if known is None or offset >> RANGE_SHIFT != end - 1 >> RANGE_SHIFT:
-            self._heat.touch_range(state.id, offset, length)
-        else:
-            recent[key] = known + length
+            self._heat.touch_range(state.id, offset, length)  # type: ignore[union-attr]
         return True
 
     def _used_parts(
-        self, state: StreamState, offset: int, length: int, parts: Iterable[tuple[int, int]], is_write: bool
+        self, state: StreamState, offset: int, length: int, parts: Iterable[tuple[int, int]], kind: int
     ) -> None:
         """The same for a range in (space offset, length) parts."""
         if self._heat is None:
             return
         self._heat.touch_range(state.id, offset, length)
-        zone_of, tallies = self._allocator.zone_of, self._tallies
         for where, size in parts:
-            tally = tallies[zone_of(where >> CLUSTER_SHIFT).tier]
-            if is_write:
-                tally.writes += 1
-                tally.write_bytes += size
-            else:
-                tally.reads += 1
-                tally.read_bytes += size
+            tally = self._tallies[self._allocator.zone_of(where >> CLUSTER_SHIFT).tier]
+            tally[kind] += 1
+            tally[kind + 1] += size

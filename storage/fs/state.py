@@ -6,9 +6,12 @@ Owner: the catalog file system; nothing else looks inside.
 
 from __future__ import annotations
 
+from typing import Any
+
 from storage.fs.extents import ExtentMap
 from storage.fs.port import Stream
 from storage.runtime import Event
+from storage.space.port import Space
 
 HAS_EAS = 1
 HAS_REPARSE = 2
@@ -66,11 +69,17 @@ _NONE: dict[str, tuple[str, int]] = {}
 """The names of a file, and of a directory of which none is in memory; never written to."""
 
 
+_NO_SPACE: Any = None
+"""Before the first run is remembered; never looked into."""
+_NO_TALLY: list[int] = []
+
+
 class StreamState:
     """`begin`..`end` (bytes of the stream) lie in one DATA run at `delta` bytes further in the space;
     `writable` if they may be overwritten in place. `busy`: an operation that waits is changing the stream;
     the next ones queue in `waiters`. `ahead`: (first cluster, count) kept back behind the end.
-    `is_removed`: the stream was removed while somebody was busy with it. `tier`: where begin..end lies.
+    `is_removed`: the stream was removed while somebody was busy with it. `space`: what
+    `delta` leads to, the tier's own space if there are tiers; `tally` counts for that tier (placement.py).
     `stamp` grows with each change of its bytes, runs or sizes. `burst_clusters`, `burst_at`: how many
     clusters were asked for at once lately, and when."""
 
@@ -85,8 +94,9 @@ class StreamState:
         "extents",
         "id",
         "is_removed",
+        "space",
         "stamp",
-        "tier",
+        "tally",
         "waiters",
         "writable",
     )
@@ -102,7 +112,8 @@ class StreamState:
         self.end = 0
         self.delta = 0
         self.writable = False
-        self.tier = 0
+        self.space: Space = _NO_SPACE
+        self.tally: list[int] = _NO_TALLY
         self.stamp = 0
         self.burst_clusters = 0
         self.burst_at = 0.0

@@ -371,11 +371,8 @@ class Tiering(Thin):
         allocator, moved = self._allocator, self._moved_bytes
         tiers: list[TierUsage] = []
         for tier in Tier if self._heat is not None else ():
-            tally = self._tallies[tier]
             size, taken = (n << CLUSTER_SHIFT for n in (allocator.size_of(tier), allocator.taken_of(tier)))
-            tiers.append(
-                TierUsage(tier, size, taken, tally.reads, tally.read_bytes, tally.writes, tally.write_bytes)
-            )
+            tiers.append(TierUsage(tier, size, taken, *self._tallies[tier]))
         return TierStatus(
             tuple(tiers), moved.up_bytes, moved.down_bytes, moved.within_bytes, moved.failed, moved.passes,
             moved.last_pass, self._is_optimizing, len(self._pins),
@@ -384,7 +381,7 @@ class Tiering(Thin):
     def reset_tier_statistics(self) -> None:
         """Count from nothing again."""
         for tally in self._tallies:
-            tally.reads = tally.read_bytes = tally.writes = tally.write_bytes = 0
+            tally[:] = [0] * len(tally)
 
     def hottest_files(self, count: int = 20) -> list[FileHeat]:
         """The files most bytes of which were read and written lately, the hottest first."""
