@@ -7,7 +7,11 @@
 Refill compares checksum pages instead of keeping a bitmap: the checksum area is the dirty-region map, exact
 and
 durable with the data; an empty slab differs in all that was ever written. The range is claimed while it is
-copied, so writers wait for one granule at most; they write to the stale copy too. Awaits disks and `pace`.
+copied, so writers wait for one granule at most; they write to the stale copy too. Pages follow when all data
+is
+flushed: a power cut in between must not leave an entry without its data, which would never be copied again.
+(What writers write meanwhile is in the target's own intent log: reconcile.py forgets it.) Awaits disks and
+`pace`.
 """
 
 from __future__ import annotations
@@ -43,29 +47,57 @@ def span_of(space: MirrorSpace, slabs: SlabSet, at: int, length: int) -> tuple[i
 
 
 async def refill(space: MirrorSpace, slabs: SlabSet, target: Place, pace: Pace) -> int:
-    """`SpaceMachine.refill`."""
+    """`SpaceMachine.refill`. No slab of the set is given away meanwhile, though the row may be trimmed."""
+    if slabs.is_dead:
+        return 0
+    slabs.inflight += 1
+    try:
+        return await _refill(space, slabs, target, pace)
+    finally:
+        slabs.inflight -= 1
+
+
+async def _refill(space: MirrorSpace, slabs: SlabSet, target: Place, pace: Pace) -> int:
     copied = 0
-    span = min(PAGE_SPAN_BYTES, space.slab_bytes)
     slabs.filled[target.number] = set()
-    for number in range(-(-space.slab_bytes // PAGE_SPAN_BYTES)):
+    pages = range(-(-space.slab_bytes // PAGE_SPAN_BYTES))
+    for number in pages:
         await pace(0)
-        theirs = await _page_of(space, slabs, target, number)
-        for granule in range(span // GRANULE_BYTES):
-            first = granule * GRANULE_WORDS
-            at = number * PAGE_SPAN_BYTES + granule * GRANULE_BYTES
-            source = await slow.load_page(space, slabs, number)
-            ours = source[first : first + GRANULE_WORDS]
-            if ours == theirs[first : first + GRANULE_WORDS]:
-                continue
-            if any(ours[1::2]):
-                await pace(GRANULE_BYTES)
-            claim = await slow.acquire(space, *span_of(space, slabs, at, GRANULE_BYTES))
-            try:
-                copied += await _copy_granule(space, slabs, number, granule, target)
-            finally:
-                slow.release(space, claim)
-        await _write_page(space, slabs, number, target, theirs)
+        copied += await _copy_span(space, slabs, number, target, pace)
+    await _flush(space, target)
+    for number in pages:
+        await pace(0)
+        await _write_page(space, slabs, number, target)
     return copied
+
+
+async def _copy_span(space: MirrorSpace, slabs: SlabSet, number: int, target: Place, pace: Pace) -> int:
+    """What one page speaks of, where the target's page says something else."""
+    copied = 0
+    theirs = await _page_of(space, slabs, target, number)
+    for granule in range(min(PAGE_SPAN_BYTES, space.slab_bytes) // GRANULE_BYTES):
+        first = granule * GRANULE_WORDS
+        at = number * PAGE_SPAN_BYTES + granule * GRANULE_BYTES
+        source = await slow.load_page(space, slabs, number)
+        ours = source[first : first + GRANULE_WORDS]
+        if ours == theirs[first : first + GRANULE_WORDS] or not any(ours[1::2]):
+            continue
+        await pace(GRANULE_BYTES)
+        claim = await slow.acquire(space, *span_of(space, slabs, at, GRANULE_BYTES))
+        try:
+            copied += await _copy_granule(space, slabs, number, granule, target)
+        finally:
+            slow.release(space, claim)
+    return copied
+
+
+async def _flush(space: MirrorSpace, target: Place) -> None:
+    """Before the pages: an entry that is durable says that its data is."""
+    try:
+        await target.disk.flush()
+    except DiskFailed as error:
+        space.host.disk_failed(target.number, error)
+        raise
 
 
 async def _page_of(space: MirrorSpace, slabs: SlabSet, target: Place, number: int) -> array[int]:
@@ -80,9 +112,7 @@ async def _page_of(space: MirrorSpace, slabs: SlabSet, target: Place, number: in
     return theirs
 
 
-async def _copy_granule(
-    space: MirrorSpace, slabs: SlabSet, number: int, granule: int, target: Place
-) -> int:
+async def _copy_granule(space: MirrorSpace, slabs: SlabSet, number: int, granule: int, target: Place) -> int:
     source = await slow.load_page(space, slabs, number)
     first = granule * GRANULE_WORDS
     if not any(source[first + 1 : first + GRANULE_WORDS : 2]):
@@ -97,14 +127,13 @@ async def _copy_granule(
     return GRANULE_BYTES
 
 
-async def _write_page(
-    space: MirrorSpace, slabs: SlabSet, number: int, target: Place, theirs: array[int]
-) -> None:
-    """The page as it is now; all that it speaks of has been copied. A write that comes later makes it dirty,
-    and the flush writes it here too from now on (S5)."""
+async def _write_page(space: MirrorSpace, slabs: SlabSet, number: int, target: Place) -> None:
+    """The page as it is now; all that it speaks of has been copied, or written since to the target as well.
+    A write that comes later makes it dirty, and the flush writes it here too from now on (S5)."""
     span = min(PAGE_SPAN_BYTES, space.slab_bytes)
     claim = await slow.acquire(space, *span_of(space, slabs, number * PAGE_SPAN_BYTES, span))
     try:
+        theirs = await _page_of(space, slabs, target, number)
         page = await slow.load_page(space, slabs, number)
         if target.number in slabs.filled:
             slabs.filled[target.number].add(number)
@@ -122,19 +151,34 @@ async def scrub_row(space: MirrorSpace, row: int, pace: Pace) -> ScrubResult:
     """`SpaceMachine.scrub_row`."""
     result = ScrubResult()
     for slabs in space.row(row) or ():
-        for number in range(-(-space.slab_bytes // PAGE_SPAN_BYTES)):
+        slabs.inflight += 1  # none of its slabs is given away meanwhile
+        try:
+            await _scrub_set(space, slabs, pace, result)
+        finally:
+            slabs.inflight -= 1
+    return result
+
+
+async def _scrub_set(space: MirrorSpace, slabs: SlabSet, pace: Pace, result: ScrubResult) -> None:
+    for number in range(-(-space.slab_bytes // PAGE_SPAN_BYTES)):
+        if slabs.is_dead or not slabs.readers:
+            break
+        await pace(PAGE_BYTES)
+        await _scrub_page(space, slabs, number, result)
+        for granule in range(min(PAGE_SPAN_BYTES, space.slab_bytes) // GRANULE_BYTES):
             if slabs.is_dead or not slabs.readers:
                 break
-            await pace(PAGE_BYTES)
-            await _scrub_page(space, slabs, number, result)
-            for granule in range(min(PAGE_SPAN_BYTES, space.slab_bytes) // GRANULE_BYTES):
-                page = await slow.load_page(space, slabs, number)
-                first = granule * GRANULE_WORDS
-                if any(page[first + 1 : first + GRANULE_WORDS : 2]):
-                    await pace(GRANULE_BYTES * len(slabs.readers))
-                    at = number * PAGE_SPAN_BYTES + granule * GRANULE_BYTES
-                    await _scrub_granule(space, slabs, at, result)
-    return result
+            page = await slow.load_page(space, slabs, number)
+            first = granule * GRANULE_WORDS
+            if any(page[first + 1 : first + GRANULE_WORDS : 2]):
+                await pace(GRANULE_BYTES * len(slabs.readers))
+                at = number * PAGE_SPAN_BYTES + granule * GRANULE_BYTES
+                await _scrub_granule(space, slabs, at, result)
+
+
+def _is_changing(slabs: SlabSet, number: int) -> bool:
+    """Is a flush about to write the page, or doing so? (The scrub itself is one of those in flight.)"""
+    return slabs.is_dead or number in slabs.dirty or slabs.inflight > 1
 
 
 async def _scrub_page(space: MirrorSpace, slabs: SlabSet, number: int, result: ScrubResult) -> None:
@@ -144,13 +188,13 @@ async def _scrub_page(space: MirrorSpace, slabs: SlabSet, number: int, result: S
         theirs = new_page()
         where = place.checks + number * PAGE_BYTES
         try:
-            if number in slabs.dirty or slabs.inflight:
+            if _is_changing(slabs, number):
                 return
             await read_at(space, place, where, memoryview(theirs).cast("B"))
         except DiskFailed:
             theirs = array("I", b"\xff" * PAGE_BYTES)
         page = slabs.pages.get(number, page)
-        if theirs == page or number in slabs.dirty or slabs.inflight or place not in slabs.readers:
+        if theirs == page or _is_changing(slabs, number) or place not in slabs.readers:
             continue
         try:
             await write_verified(space, place, where, memoryview(array("I", page)).cast("B"))
@@ -180,6 +224,8 @@ async def _scrub_granule(space: MirrorSpace, slabs: SlabSet, at: int, result: Sc
         return
     claim = await slow.acquire(space, *span_of(space, slabs, at, GRANULE_BYTES))
     try:
+        if slabs.is_dead:
+            return
         for block in range(index, index + GRANULE_BYTES // BLOCK_BYTES):
             await _scrub_block(space, slabs, block, result)
     finally:
