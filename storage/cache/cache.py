@@ -309,7 +309,7 @@ class WriteBackCache:
         is_young_void = not core.ring.is_present(start >> SHIFT, end >> SHIFT)
         if not is_young_void:
             return False
-        core.backing_dirty = True
+        core.passed()
         if not self._backing.write_fresh_now(SpaceOffset(start), (view,)):
             return False
         core.counters.passed_bytes += len(view)
@@ -350,7 +350,7 @@ class WriteBackCache:
                     raise
         if core.lost is not None:
             await self._is_written_through()
-        await core.flush_backing()
+        await core.flush_passed()
 
     async def trim(self, offset: SpaceOffset, length: int) -> None:
         self._check_range(offset, length)

@@ -106,7 +106,10 @@ class CacheCore:
         self.stored_sequence = 0
         """Records below it are durable."""
         self.redo_place = self.redo_sequence = 0
-        self.backing_dirty = False
+        self.changes = self._changes_flushed = 0
+        """Behind the cache: how often it was written there; up to which of these it is flushed."""
+        self.passes = self._passes_flushed = 0
+        """Of these, by users, around the journal."""
         self.lost: StorageError | None = None
         """Why the journal can't be written any more."""
         self.is_write_through = False
@@ -242,9 +245,9 @@ class CacheCore:
             return True
         return self.redo_place + redo_blocks(self.backing, blocks) <= self.mark.geometry.ring_start
 
-    async def write_mark(self, given_up: list[Segment]) -> None:
+    async def write_mark(self, given_up: list[Segment]) -> int:
         """A mark behind these oldest segments, durable on return; redo records and void notes are behind it
-        too. A backing flush after the last `apply` has ended."""
+        too. A backing flush after the last `apply` has ended. Returns the blocks that are free now."""
         live = [note.sequence for note in self.notes if note.sequence is not None]
         notes_from = min(live, default=self.ring.sequence)
         while given_up and given_up[-1].last_sequence >= notes_from:
@@ -268,8 +271,11 @@ class CacheCore:
             raise
         self.mark = mark
         self.redo_place = mark.geometry.redo_start
+        used = self.ring.used
         self.ring.release(given_up)
+        freed = used - self.ring.used
         self.refresh_room()
+        return freed
 
     def lose(self, error: StorageError) -> None:
         """The journal can't be written: nothing more is accepted until the destager has seen to it."""
@@ -280,18 +286,26 @@ class CacheCore:
 
     # -- the backing ---------------------------------------------------------------------------------------
 
+    def passed(self) -> None:
+        """Bytes are about to go, or went, around the journal."""
+        self.changes += 1
+        self.passes += 1
+
+    async def flush_passed(self) -> None:
+        """What went around the journal is durable on return."""
+        if self._passes_flushed < self.passes:
+            await self._backing_flushes.run()
+
     async def flush_backing(self) -> None:
-        if self.backing_dirty or self._backing_flushes.is_active:
+        """Everything behind the cache is durable on return."""
+        if self._changes_flushed < self.changes:
             await self._backing_flushes.run()
 
     async def _backing_work(self) -> None:
         void = [note for note in self.notes if not note.active and note.sequence is not None]
-        self.backing_dirty = False
-        try:
-            await self.backing.flush()
-        except BaseException:
-            self.backing_dirty = True
-            raise
+        changes, passes = self.changes, self.passes
+        await self.backing.flush()
+        self._changes_flushed, self._passes_flushed = changes, passes
         self.notes = [note for note in self.notes if note not in void]
 
     # -- claims --------------------------------------------------------------------------------------------

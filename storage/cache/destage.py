@@ -14,7 +14,7 @@ core.py. Errors of the backing end the round and are told to writers that wait f
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from storage.cache.core import CacheCore
 from storage.cache.dirty import Taken
@@ -44,6 +44,7 @@ class Destager:
         self._retry_at_s = 0.0
         self._seen_bytes = -1
         self._done: Taken = []
+        self._listed: dict[int, list[int]] = {}
         limits, ring = core.limits, core.ring.geometry.ring_blocks
         self._batch_blocks = max(1, limits.batch_bytes // BLOCK_BYTES)
         self._round_blocks = max(
@@ -186,7 +187,8 @@ class Destager:
         if not segments:
             return False
         batches = core.counters.batches
-        stripes = deque(self._stripes(segments))
+        self._listed = self._listed_in(segments)
+        stripes = deque(sorted(self._listed))
         passed_over: deque[int] = deque()
         while stripes and not self._is_stopping:
             await self._next_batch(stripes, passed_over)
@@ -197,23 +199,22 @@ class Destager:
                     await claim.done.wait()
                 stripes, passed_over = passed_over, deque()
         is_whole = not stripes and not passed_over
-        used, batches = core.ring.used, core.counters.batches - batches
-        await self._checkpoint(segments if is_whole else [])
-        freed = used - core.ring.used
+        batches = core.counters.batches - batches
+        freed = await self._checkpoint(segments if is_whole else [])
         core.throttle.freed(freed * BLOCK_BYTES, self._runtime.now() - begin_s)
         return freed > 0 or batches > 0
 
-    def _stripes(self, segments: Sequence[Segment]) -> list[int]:
-        """Stripes with blocks whose newest stored version lies in these oldest segments."""
+    def _listed_in(self, segments: Sequence[Segment]) -> dict[int, list[int]]:
+        """Blocks whose newest stored version lies in these oldest segments, by stripe."""
         last, dirty = segments[-1].last_sequence, self._core.dirty
         stripe_blocks = self._core.stripe_bytes // BLOCK_BYTES
-        found: set[int] = set()
+        found: dict[int, list[int]] = {}
         for segment in segments:
             for number in segment.numbers:
                 version = dirty.stored_version(number)
                 if version is not None and version.sequence <= last:
-                    found.add(number // stripe_blocks)
-        return sorted(found)
+                    found.setdefault(number // stripe_blocks, []).append(number)
+        return found
 
     async def _next_batch(self, stripes: deque[int], passed_over: deque[int]) -> None:
         core = self._core
@@ -241,14 +242,27 @@ class Destager:
         return max(self._batch_blocks, self._core.stripe_bytes // BLOCK_BYTES)
 
     def _dirty_in(self, stripe: int) -> Taken:
+        """What goes with a batch: all of the stripe if its blocks depend on each other, else what was to go
+        and what continues it."""
         dirty = self._core.dirty
         stripe_blocks = self._core.stripe_bytes // BLOCK_BYTES
+        first, end = stripe * stripe_blocks, (stripe + 1) * stripe_blocks
+        if not self._core.is_independent:
+            numbers: Iterable[int] = dirty.inside(first, end)
+        else:
+            chosen = set(self._listed[stripe])
+            for listed in self._listed[stripe]:
+                for step, edge in ((-1, first - 1), (1, end)):
+                    number = listed + step
+                    while number != edge and number not in chosen and number in dirty.blocks:
+                        chosen.add(number)
+                        number += step
+            numbers = chosen
         taken: Taken = []
-        for number in range(stripe * stripe_blocks, (stripe + 1) * stripe_blocks):
-            if number in dirty.blocks:
-                version = dirty.stored_version(number)
-                if version is not None:
-                    taken.append((number, version))
+        for number in sorted(numbers):
+            version = dirty.stored_version(number)
+            if version is not None:
+                taken.append((number, version))
         return taken
 
     async def _destage(self, taken: Taken) -> None:
@@ -257,9 +271,9 @@ class Destager:
         records = list(await core.backing.prepare(batch))
         if records:
             await core.write_redo(records, _placed_runs(taken))
-        core.backing_dirty = True
+        core.changes += 1
         await core.backing.apply(batch)
-        core.backing_dirty = True
+        core.changes += 1
         self._done += taken
         core.counters.batches += 1
         core.counters.destaged_bytes += len(taken) * BLOCK_BYTES
@@ -285,15 +299,18 @@ class Destager:
                 contents[number] = bytes(data[where : where + BLOCK_BYTES])
             at = behind
 
-    async def _checkpoint(self, given_up: list[Segment]) -> None:
-        """What was applied is durable, and the journal needs no more of it."""
+    async def _checkpoint(self, given_up: list[Segment]) -> int:
+        """What was applied is durable, and the journal needs no more of it. Returns the blocks that it has
+        more room for now."""
         core = self._core
         await core.flush_backing()
         done, self._done = self._done, []
         core.dirty.destaged(done)
+        freed = 0
         if given_up or done or core.moving:
-            await core.write_mark(given_up)
+            freed = await core.write_mark(given_up)
         core.stop_moving()
+        return freed
 
     # -- a lost journal ------------------------------------------------------------------------------------
 
@@ -308,7 +325,7 @@ class Destager:
             numbers = sorted(core.dirty.blocks)
             for first in range(0, len(numbers), self._batch_blocks):
                 await self._write_through(numbers[first : first + self._batch_blocks])
-            core.backing_dirty = True
+            core.changes += 1
             await core.flush_backing()
             await core.abandon()
             core.dirty.drop(0, 1 << 62)

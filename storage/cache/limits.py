@@ -15,8 +15,8 @@ from typing import Final
 
 PASS_BYTES: Final = 256 << 10
 """Longer writes go around the journal."""
-RATE_FIRST: Final = 32 << 20
-"""Bytes per second that destaging is taken to free before it was measured."""
+RATE_FIRST: Final = 2 << 20
+"""Bytes per second that destaging is taken to free before it was measured: one hard disk, random blocks."""
 DELAY_MAX_S: Final = 1.0
 
 

@@ -158,7 +158,7 @@ async def write_around(core: CacheCore, offset: int, view: memoryview, fresh: bo
             void(core, start, end)
             if fresh:
                 notes = await _noted(core, start, end)
-            core.backing_dirty = True
+            core.passed()
             if not fresh:
                 await core.backing.apply([(offset, view)])
             elif not core.backing.write_fresh_now(SpaceOffset(offset), (view,)):
@@ -168,7 +168,7 @@ async def write_around(core: CacheCore, offset: int, view: memoryview, fresh: bo
         finally:
             for note in notes:
                 note.active -= 1
-            core.backing_dirty = True
+            core.passed()
             core.release(claim)
     finally:
         core.end_promise()
@@ -221,14 +221,14 @@ async def write_through(core: CacheCore, offset: int, view: memoryview, fresh: b
                 await read_aligned(core, block, buffer)
                 buffer[skip : skip + len(part)] = part
                 part = buffer
-            core.backing_dirty = True
+            core.passed()
             if fresh:
                 await core.backing.write_fresh(SpaceOffset(block), (part,))
             else:
                 await core.backing.apply([(block, part)])
             core.counters.passed_bytes += len(part)
     finally:
-        core.backing_dirty = True
+        core.passed()
         core.release(claim)
 
 
@@ -244,10 +244,10 @@ async def trim(core: CacheCore, offset: int, length: int) -> None:
             core.dirty.drop(start >> SHIFT, end >> SHIFT)
             if void(core, start, end):
                 await core.append()
-            core.backing_dirty = True
+            core.passed()
             await core.backing.trim(SpaceOffset(start), end - start)
         finally:
-            core.backing_dirty = True
+            core.passed()
             core.release(claim)
     finally:
         core.end_promise()
