@@ -5,6 +5,7 @@ storage/fs/port.py."""
 
 from __future__ import annotations
 
+from storage.errors import VolumeFull
 from storage.fs.data import Data, Plan
 from storage.fs.extents import DATA, HOLE, UNWRITTEN
 from storage.fs.limits import CLUSTER_BYTES, CLUSTER_MASK, CLUSTER_SHIFT
@@ -68,16 +69,32 @@ class Ranges(Data):
         await self._carry_out(stream, state, plan, 0)
 
     def _unwrite(self, stream: Stream, state: StreamState, first: int, end: int) -> None:
-        """Clusters of a stream that is not sparse read as zeros and stay its own; shared ones become
-        holes."""
+        """Clusters of a stream that is not sparse read as zeros and stay its own; shared ones become holes.
+        Long runs of a thin space are exchanged for others, so that what was written goes back to the pool."""
         extents = self._extents(stream)
         state.begin = state.end = 0
+        is_thin = self._data.usage().row_bytes > 0
         for run in extents.remove(first, end):
             for cluster, count, references in self._shared.guarded(run.space, run.length):
-                if references == 1:
-                    extents.put(run.first + cluster - run.space, count, cluster, UNWRITTEN)
-                else:
+                at = run.first + cluster - run.space
+                if references > 1:
                     self._unreference(cluster, count)
+                    continue
+                others = [(cluster, count)]
+                if is_thin and run.state == DATA and count << CLUSTER_SHIFT >= self.trim_bytes_min:
+                    others = self._exchange(stream, cluster, count)
+                for other, length in others:
+                    extents.put(at, length, other, UNWRITTEN)
+                    at += length
+
+    def _exchange(self, stream: Stream, cluster: int, count: int) -> list[tuple[int, int]]:
+        """Other clusters for these, which are freed; the same ones if there are none."""
+        try:
+            others = self._clusters(stream, count, -1, growing=False)
+        except VolumeFull:
+            return [(cluster, count)]
+        self._unreference(cluster, count)
+        return others
 
     async def set_valid(self, stream: Stream, valid_bytes: int) -> None:
         state = await self._take(stream)

@@ -25,7 +25,7 @@ from storage.units import SpaceOffset
 
 SPARSE: Final = 0.5
 """Rows in use below this share are worth emptying."""
-ROWS_AT_ONCE: Final = 256
+ROWS_AT_ONCE: Final = 64
 """Rows emptied after one look through all runs."""
 
 
@@ -114,7 +114,16 @@ class Thin(Mover):
     async def _empty_rows(
         self, rows: list[tuple[int, int]], targets: list[tuple[int, int]], pace: Pace, result: MoveResult
     ) -> None:
-        await self._move_pieces(await self._owned(sorted(rows)), targets, pace, result)
+        load = sum(self._allocator.used_in(*row) for row in rows)
+        areas = []
+        for row in targets:  # those with room, as many as are needed
+            room = sum(count for _, count in self._allocator.free_runs(*row))
+            if room:
+                areas.append(row)
+                load -= room
+            if load <= 0:
+                break
+        await self._move_pieces(await self._owned(sorted(rows)), areas, pace, result)
         if self._may_go_on():
             await self._wait_for_clusters()  # what was moved away is free now
         for row in rows:

@@ -99,7 +99,10 @@ class MirrorSpace:
         could = self.host.rows_available(self) * self._row_bytes
         rest = max(0, -(-self._size_bytes // self._row_bytes) * self._row_bytes - allocated)
         footprint = allocated * self.state.record.copies
-        return SpaceUsage(self._size_bytes, min(allocated, self._size_bytes), min(could, rest), footprint)
+        gives_back = self._row_bytes if self.state.record.provisioning is Provisioning.THIN else 0
+        return SpaceUsage(
+            self._size_bytes, min(allocated, self._size_bytes), min(could, rest), footprint, gives_back
+        )
 
     @property
     def tolerance(self) -> int:

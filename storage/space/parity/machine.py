@@ -114,7 +114,8 @@ class ParityMachine:
         could = self.host.rows_available(self) * row_bytes
         rest = max(0, -(-size // row_bytes) * row_bytes - allocated)
         footprint = len(self.state.rows) * self.map.columns * self.slab_bytes
-        return SpaceUsage(size, min(allocated, size), min(could, rest), footprint)
+        gives_back = row_bytes if self.state.record.provisioning is Provisioning.THIN else 0
+        return SpaceUsage(size, min(allocated, size), min(could, rest), footprint, gives_back)
 
     # -- rows ----------------------------------------------------------------------------------------------
 

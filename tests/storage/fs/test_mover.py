@@ -100,6 +100,72 @@ def test_after_a_power_cut_while_moving_every_file_is_as_it_was_since_the_last_f
         rigs.append(rig.power_cut(rng, runtime))
 
 
+def test_a_power_cut_at_any_write_of_a_move_leaves_the_file_whole():
+    """storage/fs/mover.py: after a power cut every file has the same bytes, here or there; shared clusters
+    too."""
+    rng = random.Random(5)
+    contents = {name: rng.randbytes(CLUSTER + 5000) for name in "abc"}
+    left, is_over = 0, False
+    while not is_over:
+        left += 1
+        runtime = InlineRuntime()
+        rig = Rig(runtime, MIB, 2 * MIB)
+        for part in rig.parts.values():
+            part.row_bytes = 4 * CLUSTER
+        run_to_end(runtime, filled(rig, contents))
+        for space in rig.spaces:
+            space.keeps_versions = True
+        runtime = InlineRuntime()
+        rig = rig.power_cut(rng, runtime)  # nothing is lost: it was closed
+        rig.power.left = left
+        done = []
+        run_to_end(runtime, moves(rig, done))
+        is_over = bool(done)
+        for _ in range(2):
+            runtime = InlineRuntime()
+            found = rig.power_cut(rng, runtime)
+            run_to_end(runtime, whole(found, contents))
+    assert left > 8
+
+
+async def filled(rig, contents):
+    fs = await rig.format()
+    for name, data in contents.items():
+        await put(fs, make(fs, name), data)
+    source = fs.lookup(fs.root(), "a").node
+    fs.unlink(fs.root(), "b")
+    target = make(fs, "b")
+    assert await fs.clone(source.data, 0, target.data, 0, source.data.size_bytes)
+    contents["b"] = contents["a"]
+    await fs.close()
+
+
+async def moves(rig, done):
+    """Everything that moves clusters, until the power is gone."""
+    try:
+        fs = await rig.open()
+        a, c = (fs.lookup(fs.root(), name).node for name in "ac")
+        await fs.pin(a, Tier.SLOW)
+        await fs.pin(c, Tier.SLOW)
+        await fs.unpin(c)
+        await fs.pin(a, Tier.FAST)
+        await fs.consolidate()
+        await fs.retrim()
+        await fs.close()
+        done.append(True)
+    except StorageError:
+        assert rig.power.is_off
+
+
+async def whole(rig, contents):
+    assert await rig.problems() == []
+    fs = await rig.open()
+    for name, data in contents.items():
+        assert await get(fs, fs.lookup(fs.root(), name).node) == data
+    await fs.close()
+    assert await rig.problems() == []
+
+
 class MovedCrowd(Crowd):
     """The crowd of test_concurrency.py, with movers among it."""
 
@@ -392,19 +458,19 @@ def test_retrim_tells_of_every_free_cluster():
     plain(body, 16 * MIB, CLUSTER)
 
 
-@pytest.mark.parametrize("how", ["delete", "trim", "zero", "truncate", "allocation"])
+@pytest.mark.parametrize("how", ["delete", "trim", "zero", "zero a sparse one", "truncate", "allocation"])
 def test_what_files_give_up_goes_back_to_the_pool(how):
     """The requirement: deletes, FSCTL_FILE_LEVEL_TRIM, SET_ZERO_DATA and truncation give slabs back."""
 
     async def body(fs, data):
-        node = make(fs, "f", attributes=0x220)
+        node = make(fs, "f", attributes=0x220 if "sparse" in how else 0x20)
         await put(fs, node, b"x" * (8 * MIB))
         before = data.available_bytes
         if how == "delete":
             fs.unlink(fs.root(), "f")
         elif how == "trim":
             await fs.trim(node.data, 0, 8 * MIB)
-        elif how == "zero":
+        elif how.startswith("zero"):
             await fs.zero(node.data, 0, 8 * MIB)
         elif how == "truncate":
             await fs.set_size(node.data, 0)
@@ -414,8 +480,25 @@ def test_what_files_give_up_goes_back_to_the_pool(how):
         while fs._releasing:
             await fs._released.wait()
         assert data.available_bytes == before + 8 * MIB
+        if how == "zero":
+            assert node.data.allocated_bytes == 8 * MIB == fs._allocator.used * CLUSTER
+            assert await get(fs, node) == bytes(8 * MIB)
+            await put(fs, node, b"y", 5 * MIB)
+            assert await get(fs, node) == bytes(5 * MIB) + b"y" + bytes(3 * MIB - 1)
 
     plain(body, 16 * MIB, 2 * MIB)
+
+
+def test_zeros_over_a_file_that_fills_the_volume_stay_in_place():
+    """storage/fs/ranges.py, _exchange: the same clusters if there are no others."""
+
+    async def body(fs, data):
+        node = make(fs, "f")
+        await put(fs, node, b"x" * (4 * MIB))
+        await fs.zero(node.data, 0, 4 * MIB)
+        assert await get(fs, node) == bytes(4 * MIB) and node.data.allocated_bytes == 4 * MIB
+
+    plain(body, 4 * MIB, MIB)
 
 
 def test_a_writer_gets_the_clusters_that_are_being_trimmed():
