@@ -26,7 +26,7 @@ from storage.pool.label import Label
 from storage.pool.member import Member
 from storage.pool.metadata import DiskRecord, DiskState, MediaType, Usage
 from storage.pool.moves import PoolHost
-from storage.units import BLOCK_BYTES, DiskOffset
+from storage.units import BLOCK_BYTES
 
 DISKS_MAX: Final = 1024
 DISK_NUMBER_MAX: Final = (1 << 16) - 1
@@ -212,10 +212,5 @@ async def reset_disk(core: PoolHost, disk: Disk) -> None:
             if core.members[label.number].disk is not None:
                 raise PoolInUse(f"disk {disk.name} is a member that is there; retire and remove it first")
             await core.retire_disk(label.number)
-    await wipe(disk)
+    await opening.wipe(disk)
 
-
-async def wipe(disk: Disk) -> None:
-    for place in (labels.second_place(disk.size_bytes), 0):
-        await disk.write(DiskOffset(place), [bytes(BLOCK_BYTES)])
-        await disk.flush()

@@ -23,6 +23,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from storage.errors import DiskFailed, PoolFull, PoolInUse, StorageError
+from storage.pool import opening
 from storage.pool.allocation import FreeSlabs, choose_one, domain_of
 from storage.pool.core import PoolCore, may_hold
 from storage.pool.latency import Detector, Outlier
@@ -119,6 +120,11 @@ class PoolHost(PoolCore):
         await self.commit()
         member = self.members.pop(number)
         del self.free[number]
+        if member.disk is not None:
+            try:
+                await opening.wipe(member.disk)
+            except DiskFailed as error:
+                member.failure = str(error)  # its label says Split from now on
         for disk in (member.disk, member.gone):
             if disk is not None:
                 await disk.close()

@@ -93,6 +93,13 @@ async def write_labels(runtime: Runtime, pairs: Sequence[tuple[Disk, Label]]) ->
     return await gather(runtime, [work(*pair) for pair in pairs], "write labels")
 
 
+async def wipe(disk: Disk) -> None:
+    """It belongs to no pool any more."""
+    for place in (labels.second_place(disk.size_bytes), DiskOffset(0)):
+        await disk.write(place, [bytes(BLOCK_BYTES)])
+        await disk.flush()
+
+
 async def _read_labels(disks: Sequence[Disk], strangers: list[Stranger]) -> list[tuple[Disk, Label]]:
     found: list[tuple[Disk, Label]] = []
     for disk in disks:

@@ -185,3 +185,46 @@ def test_a_pool_of_each_older_version_still_opens(tmp_path: Path, version: int) 
         await pool.close()
 
     runtime.run(work())
+
+
+def test_a_pool_of_version_2_opens_with_all_that_it_knows(tmp_path: Path) -> None:
+    """Made without a clean shutdown: a slab was moving, a job ran, one disk's copies were stale, the
+    journals held
+    what wasn't written in place yet."""
+    runtime = InlineRuntime()
+    paths = []
+    for number in range(6):
+        image = gzip.decompress((VECTORS / f"pool-v2-disk{number}.img.gz").read_bytes())
+        paths.append(str(tmp_path / f"disk{number}"))
+        Path(paths[-1]).write_bytes(image)
+    content = golden_content()
+
+    async def work() -> None:
+        pool = await Pool.open([FileDisk.open(path, runtime) for path in paths], runtime)
+        status = pool.status()
+        assert (pool.name, pool.space_names) == ("golden two", ["three", "dual", "cached", "slow"])
+        assert (status.version, status.thin_alert_percent, status.retire_delay_s) == (2, 80, 60)
+        assert (status.retire_missing, status.repair_queue_depth) == ("Always", 8)
+        assert [disk.media for disk in status.disks] == ["HDD"] * 4 + ["SSD"] * 2
+        assert (status.disks[0].usage, status.disks[3].fault_domain) == ("Hot Spare", "rack/chassis/node")
+        kinds = [(one.resiliency, one.columns, one.write_cache_bytes > 0) for one in status.spaces]
+        assert kinds == [
+            ("three-way-mirror", 1, False),
+            ("dual-parity", 4, True),
+            ("mirror", 3, True),
+            ("simple", 4, False),
+        ]
+        assert all(one.health == "Healthy" for one in status.spaces)
+        for name in pool.space_names:
+            expected = bytearray(5000) + content
+            expected[9000:12000] = content[:3000]
+            into = bytearray(len(expected))
+            await pool.space(name).read(SpaceOffset(0), memoryview(into))
+            if name == "three":
+                expected[100:121] = b"while disk 1 was away"
+            assert into == expected, name
+        (job,) = pool._core.state.jobs.values()
+        assert (job.job_id, job.kind, job.state, job.checkpoint) == (7, 2, 5, b"checkpoint")
+        await pool.close()
+
+    runtime.run(work())

@@ -1,6 +1,7 @@
 """Power cuts at every disk operation while disks are added, return, are emptied, and slabs move.
 
-After each the pool opens, what was flushed is there, current copies agree, and no slab is lost or given twice.
+After each the pool opens, what was flushed is there, current copies agree, and no slab is lost or given
+twice.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class Life:
         await check_copies(space)
         core = self.pool._core
         core.state.check()
-        held = {number: 0 for number in core.state.disks}
+        held = dict.fromkeys(core.state.disks, 0)
         for _, _, copy in core.state.slabs():
             held[copy.disk] += 1
         assert held == {number: core.slabs_on(number) for number in held}
