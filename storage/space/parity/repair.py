@@ -82,7 +82,6 @@ async def _refill_step(
         view = source[begin * BLOCK_BYTES : end * BLOCK_BYTES]
         await _write(machine, target, first + begin, view)
         await _check(machine, slabs, first + begin, view, target)
-    machine.host.count_repair(target.number, good.count(False))
     return good.count(False) * BLOCK_BYTES
 
 
