@@ -72,6 +72,7 @@ class Node:
         self.physical = PhysicalDisks(self)
         self.pool: Pool | None = None
         self.volume_jobs = VolumeJobs(runtime)
+        self.upkeep = True
         self.volumes: dict[str, MountedVolume] = {}
         self.directories: dict[str, MountedVolume] = {}
         self.serving = Serving(self)
@@ -88,14 +89,15 @@ class Node:
         state.write(NODE_FILE, config.dump(settings))
 
     @classmethod
-    async def open(cls, state: StateDirectory, runtime: Runtime) -> Node:
-        """Open everything the state names; serves nothing yet.
+    async def open(cls, state: StateDirectory, runtime: Runtime, *, upkeep: bool = True) -> Node:
+        """Open everything the state names; serves nothing yet. `upkeep`: jobs go on, and disks are watched.
 
         Raises: OperatorError, StorageError; what was opened until then is closed again.
         """
         settings = state.load_one(NodeConfig, NODE_FILE)
         record = state.load_one(AccountsRecord, USERS_FILE)
         node = cls(state, runtime, settings, Accounts.from_record(record, USERS_FILE))
+        node.upkeep = upkeep
         node.shares = state.load_many(ShareConfig, SHARES_FILE)
         try:
             if settings.disks:
@@ -148,12 +150,13 @@ class Node:
         self.save_settings()
 
     def pool_opened(self, disks: Sequence[FileDisk]) -> None:
-        """The disks are the pool's from now on. Its jobs go on, and disks are watched."""
+        """The disks are the pool's from now on."""
         assert self.pool is not None
         self.disks = []
-        self.pool.jobs.start()
         self.physical.opened(disks)
-        self.physical.start()
+        if self.upkeep:
+            self.pool.jobs.start()
+            self.physical.start()
 
     async def mount(self, name: str) -> MountedVolume:
         """Open a volume of the pool. Raises: NotFound, StorageError."""

@@ -1,12 +1,12 @@
 """Long work on the file system of a volume, as jobs beside those of the pool: retrim, slab consolidation,
-tier optimisation (Optimize-Volume -ReTrim, -SlabConsolidate, -TierOptimize).
+tier optimisation (Optimize-Volume -ReTrim, -SlabConsolidate, -TierOptimize), a pinned file's move.
 
     submit -> RUNNING --work done--> COMPLETED
                       --stop()-----> KILLED          (at the work's next step)
                       --error------> EXCEPTION
 
 Unlike the pool's jobs they are not resumed after a restart: what they did stays; they are asked for again.
-Ids are "v1", "v2" ... of this run of the node. One job of a kind for each volume at a time.
+Ids are "v1", "v2" ... of this run of the node. One job of a name for each volume at a time.
 Owner: the node. Times: seconds on the injected clock."""
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from cluster.errors import OperatorError
 from storage.errors import StorageError
 from storage.fs.catalog import CatalogFileSystem
 from storage.fs.mover import MoveResult, Pace
@@ -21,7 +22,12 @@ from storage.pool.jobs.job import JobState
 from storage.runtime import Event, Runtime
 
 HISTORY_MAX: Final = 32
+JOBS_MAX: Final = 16
+"""At once."""
 RETRIM, CONSOLIDATE, TIER = "Retrim", "SlabConsolidate", "TierOptimize"
+
+Work = Callable[[Pace], Awaitable[MoveResult | int]]
+"""Bytes trimmed, or what was moved."""
 
 
 class _Stopped(Exception):
@@ -82,13 +88,22 @@ class VolumeJobs:
     def find(self, job_id: str) -> VolumeJob | None:
         return next((job for job in self._jobs if job.id == job_id), None)
 
-    def submit(self, volume: str, kind: str, filesystem: CatalogFileSystem) -> VolumeJob:
-        """The running one, if there is the same already."""
-        for job in self._jobs:
-            if (job.volume, job.kind, job.state) == (volume, kind, JobState.RUNNING):
+    def optimize(self, volume: str, kind: str, filesystem: CatalogFileSystem) -> VolumeJob:
+        """Raises: OperatorError."""
+        if kind == RETRIM:
+            return self.submit(volume, kind, filesystem.retrim, filesystem.usage().free_bytes)
+        if kind == CONSOLIDATE:
+            return self.submit(volume, kind, filesystem.consolidate)
+        return self.submit(volume, kind, lambda pace: filesystem.optimize_tiers(pace=pace))
+
+    def submit(self, volume: str, kind: str, work: Work, total: int = 0) -> VolumeJob:
+        """The running one, if there is the same already. Raises: OperatorError."""
+        running = [job for job in self._jobs if job.state is JobState.RUNNING]
+        for job in running:
+            if (job.volume, job.kind) == (volume, kind):
                 return job
-        usage = filesystem.usage()
-        total = usage.free_bytes if kind == RETRIM else 0
+        if len(running) >= JOBS_MAX:
+            raise OperatorError(f"{JOBS_MAX} jobs of volumes are running already; wait for one or stop one")
         self._number += 1
         event = self._runtime.event()
         job = VolumeJob(self._number, volume, kind, total, self._runtime.now(), event)
@@ -96,8 +111,7 @@ class VolumeJobs:
         if len(ended) >= HISTORY_MAX:
             self._jobs.remove(ended[0])
         self._jobs.append(job)
-        work = {RETRIM: _retrim, CONSOLIDATE: _consolidate, TIER: _tier}[kind]
-        self._runtime.spawn(lambda: self._run(job, work, filesystem), f"{kind} of {volume}")
+        self._runtime.spawn(lambda: self._run(job, work), f"{kind} of {volume}")
         return job
 
     async def stop(self, job: VolumeJob) -> None:
@@ -111,10 +125,7 @@ class VolumeJobs:
             if job.volume == volume and job.state is JobState.RUNNING:
                 await self.stop(job)
 
-    async def _run(
-        self, job: VolumeJob, work: Callable[[CatalogFileSystem, Pace], Awaitable[str]],
-        filesystem: CatalogFileSystem,
-    ) -> None:  # fmt: skip
+    async def _run(self, job: VolumeJob, work: Work) -> None:
         async def pace(length: int) -> None:
             if job.is_stopping:
                 raise _Stopped
@@ -122,7 +133,7 @@ class VolumeJobs:
             await self._runtime.sleep(0)
 
         try:
-            job.error = await work(filesystem, pace)
+            job.error = _shortcoming(await work(pace))
             job.state = JobState.EXCEPTION if job.error else JobState.COMPLETED
         except _Stopped:
             job.state = JobState.KILLED
@@ -135,21 +146,10 @@ class VolumeJobs:
             job.done.set()
 
 
-async def _retrim(filesystem: CatalogFileSystem, pace: Pace) -> str:
-    await filesystem.retrim(pace)
-    return ""
-
-
-async def _consolidate(filesystem: CatalogFileSystem, pace: Pace) -> str:
-    return _outcome(await filesystem.consolidate(pace))
-
-
-async def _tier(filesystem: CatalogFileSystem, pace: Pace) -> str:
-    return _outcome(await filesystem.optimize_tiers(pace=pace))
-
-
-def _outcome(result: MoveResult) -> str:
+def _shortcoming(result: MoveResult | int) -> str:
     """"" if all was done."""
+    if isinstance(result, int):
+        return ""
     if result.is_stopped:
         return "the volume was taken offline"
     if result.is_full:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cluster.node import Node
 
 FAULT_DOMAIN_MAX = 128
-SECONDS_MAX = 600
+SECONDS_MAX = 60
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cluster.node import Node
 
 HOTTEST_MAX = 20
+WAIT_LOOKS, WAIT_LOOK_S = 50, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +62,17 @@ async def pin(node: Node, args: FilePin) -> dict[str, object]:
     filesystem = _tiered(node, args.volume)
     if args.tier not in ("fast", "slow"):
         raise OperatorError(f"the tier is fast or slow, not {args.tier!r}")
-    result = await filesystem.pin(_find(filesystem, args.path), Tier[args.tier.upper()])
-    return {
-        "path": args.path,
-        "tier": args.tier,
-        "moved bytes": result.moved_bytes,
-        "elsewhere bytes": result.left_bytes,
-    }
+    file, tier = _find(filesystem, args.path), Tier[args.tier.upper()]
+    job = node.volume_jobs.submit(
+        args.volume, f"Pin {args.path} {args.tier}", lambda pace: filesystem.pin(file, tier, pace)
+    )
+    for _ in range(WAIT_LOOKS):  # a small file is there before the answer is
+        if job.done.is_set():
+            break
+        await node.runtime.sleep(WAIT_LOOK_S)
+    if job.done.is_set() and job.error:
+        raise OperatorError(f"{args.path} is pinned, but not all of it has moved: {job.error}")
+    return {"path": args.path, "tier": args.tier, "job": job.id, "moved": job.done.is_set()}
 
 
 @call("file.unpin")

@@ -184,7 +184,7 @@ async def optimize(node: Node, args: VolumeOptimize) -> dict[str, object]:
         raise OperatorError(f"volume {args.name} has no tiers")
     if not kinds:
         kinds = ([TIER] if filesystem.has_tiers else []) + [CONSOLIDATE, RETRIM]
-    return {"jobs": [node.volume_jobs.submit(args.name, kind, filesystem).id for kind in kinds]}
+    return {"jobs": [node.volume_jobs.optimize(args.name, kind, filesystem).id for kind in kinds]}
 
 
 @call("volume.check")

@@ -10,7 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from cluster.cli.context import Settings, call_node, fail
+from cluster.cli.context import Settings, call_node, fail, state_directory
+from cluster.io.command import running_at
 from cluster.io.pause import pause
 from cluster.text import visible
 
@@ -21,6 +22,8 @@ FAILED = frozenset({"Exception", "Killed"})
 
 def watch_jobs() -> None:
     """Until nothing runs. Status 1 if a job that was seen running ended otherwise than well."""
+    if running_at(state_directory()) is None:
+        fail("no node is running; jobs go on when `sofs run` or `sofs up` has started it")
     jobs: list[dict[str, Any]] = call_node("job.list")
     watched = {job["id"] for job in jobs if job["state"] in RUNNING}
     if Settings.as_json:

@@ -4,7 +4,9 @@ If the node of the state directory runs (STATE/run.json, written when it listens
 SMB: its IPC$ share,
 pipe `sofs`, as the node's own administrator, whose credential lies in STATE/admin.json (mode 0600).
 Otherwise the node is
-opened here, without serving, and closed again.
+opened here, without serving and without its upkeep, and closed again; a job that was asked for goes on when
+the
+node runs.
 """
 
 from __future__ import annotations
@@ -69,7 +71,7 @@ async def _perform(state: StateDirectory, name: str, args: dict[str, object]) ->
         )
     async with trio.open_nursery() as nursery:
         runtime = TrioRuntime(nursery)
-        node = await Node.open(state, runtime)
+        node = await Node.open(state, runtime, upkeep=False)
         try:
             return await registry.perform(node, name, args)
         finally:

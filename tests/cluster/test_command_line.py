@@ -38,6 +38,7 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     recorder = Recorder()
     monkeypatch.setattr(context, "perform_call", recorder)
     monkeypatch.setattr(watch, "pause", lambda seconds: None)
+    monkeypatch.setattr(watch, "running_at", lambda state: ("127.0.0.1", 4450))
     return recorder
 
 
@@ -181,3 +182,9 @@ def test_watching_a_job_that_fails_says_so(node: Recorder) -> None:
 def test_watching_nothing_ends_at_once(node: Recorder) -> None:
     node.answers["job.list"] = [[]]
     assert sofs("job", "watch") == (0, "no job is running\n")
+
+
+def test_without_a_running_node_nothing_is_watched(node: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "running_at", lambda state: None)
+    status, output = sofs("job", "watch")
+    assert status == 1 and "no node is running" in output and not node.calls

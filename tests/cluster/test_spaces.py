@@ -69,7 +69,7 @@ async def healthy(node: Node) -> bool:
 
 @pytest.mark.parametrize(
     ("resiliency", "columns"),
-    [("simple", 2), ("mirror", 2), ("three-way-mirror", 2)],
+    [("simple", 2), ("mirror", 2), ("three-way-mirror", 2), ("parity", 3), ("dual-parity", 4)],
 )
 def test_volumes_of_each_resiliency_are_made_grown_and_there_again(
     tmp_path: Path, resiliency: str, columns: int
@@ -174,12 +174,15 @@ def test_a_disk_that_was_not_added_is_not_left_behind(tmp_path: Path) -> None:
     on_node(new_state(tmp_path), body)
 
 
-def test_a_disk_that_vanishes_is_noticed_and_taken_back_when_it_returns(tmp_path: Path) -> None:
+@pytest.mark.parametrize("resiliency", ["mirror", "three-way-mirror", "parity", "dual-parity"])
+def test_a_disk_that_vanishes_is_noticed_and_taken_back_when_it_returns(
+    tmp_path: Path, resiliency: str
+) -> None:
     data = random.Random(3).randbytes(4 * MIB)
 
     async def body(node: Node) -> None:
-        await make_pool(node, tmp_path, disks=3)
-        await perform(node, "volume.create", {"name": "v", "size_bytes": 64 * MIB})
+        await make_pool(node, tmp_path, disks=5)
+        await perform(node, "volume.create", {"name": "v", "size_bytes": 64 * MIB, "resiliency": resiliency})
         await write(node, "before", data)
         (tmp_path / "disk1").rename(tmp_path / "aside")
         await node.physical.look()
@@ -199,13 +202,14 @@ def test_a_disk_that_vanishes_is_noticed_and_taken_back_when_it_returns(tmp_path
     on_node(new_state(tmp_path), body)
 
 
-def test_a_deleted_disk_is_replaced_at_the_same_path_and_rebuilt(tmp_path: Path) -> None:
+@pytest.mark.parametrize("resiliency", ["mirror", "parity", "dual-parity"])
+def test_a_deleted_disk_is_replaced_at_the_same_path_and_rebuilt(tmp_path: Path, resiliency: str) -> None:
     state = new_state(tmp_path)
     data = random.Random(4).randbytes(4 * MIB)
 
     async def first(node: Node) -> None:
         await make_pool(node, tmp_path, disks=4)
-        await perform(node, "volume.create", {"name": "v", "size_bytes": 64 * MIB})
+        await perform(node, "volume.create", {"name": "v", "size_bytes": 64 * MIB, "resiliency": resiliency})
         await write(node, "f", data)
         path = tmp_path / "disk1"
         with pytest.raises(OperatorError, match="is there and works"):
