@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from storage.space.parity import redo as records_of
-from storage.space.parity.codec import words
+from storage.space.parity.codec import octets, words
 from storage.space.parity.redo import Logged
 from storage.space.parity.truth import fits
 from storage.space.parity.writing import (
@@ -37,21 +37,12 @@ if TYPE_CHECKING:
 
 
 async def redo(machine: ParityMachine, records: Sequence[bytes], batch: Batch) -> None:
-    space_id = machine.state.record.space_id
-    logged = [one for record in records for one in records_of.decode(machine.map, space_id, bytes(record))]
-    recorded: dict[int, list[Logged]] = {}
-    for one in logged:
-        number = machine.stripe_number(one.row, one.first // machine.map.unit_blocks)
-        recorded.setdefault(number, []).append(one)
-    for number, pieces in pieces_of(machine, batch).items():
-        row = number // machine.map.row_stripes
+    for number, pairs in _matched(machine, records, batch).items():
         again: list[Segment] = []
         rest: list[tuple[int, memoryview]] = []
-        by_first = {one.first: one for one in recorded.get(number, ())}
-        for segment in segments_of(machine, row, pieces):
-            record = by_first.get(segment.first)
-            if record is not None:
-                again.extend(await _redo_segment(machine, segment, record))
+        for segment, one in pairs:
+            if one is not None:
+                again.extend(await _redo_segment(machine, segment, one))
             else:
                 rest.extend(await _unfinished(machine, segment))
         if again:
@@ -61,13 +52,31 @@ async def redo(machine: ParityMachine, records: Sequence[bytes], batch: Batch) -
             await apply(machine, rest)
 
 
+def _matched(
+    machine: ParityMachine, records: Sequence[bytes], batch: Batch
+) -> dict[int, list[tuple[Segment, Logged | None]]]:
+    """Stripe -> the batch's segments in it, each with what is recorded of it."""
+    space_id = machine.state.record.space_id
+    recorded: dict[tuple[int, int], Logged] = {}
+    for record in records:
+        for one in records_of.decode(machine.map, space_id, bytes(record)):
+            recorded[one.row, one.first] = one
+    found: dict[int, list[tuple[Segment, Logged | None]]] = {}
+    for number, pieces in pieces_of(machine, batch).items():
+        pairs = found[number] = []
+        for segment in segments_of(machine, number // machine.map.row_stripes, pieces):
+            match = recorded.pop((segment.row, segment.first), None)
+            written = sum(1 << role for role in segment.data)
+            if match is not None and (match.count, match.written) != (segment.count, written):
+                raise records_of.contradiction(f"slices {match.first}+{match.count} of row {match.row}")
+            pairs.append((segment, match))
+    if recorded:
+        raise records_of.contradiction(f"its (row, first slice) {sorted(recorded)} are not in the batch")
+    return found
+
+
 async def _redo_segment(machine: ParityMachine, segment: Segment, one: Logged) -> list[Segment]:
     """The slices of it whose truth is still the old one, as they are to be written."""
-    written = sum(1 << role for role in segment.data)
-    if one.count != segment.count or one.written != written or one.row != segment.row:
-        raise records_of.contradiction(
-            f"slices {one.first}+{one.count} of row {one.row} aren't those of its batch"
-        )
     if machine.row(segment.row) is None:
         return []
     await machine.truth.load(machine.map.page_of(segment.row, segment.first))
@@ -94,12 +103,14 @@ async def _put_again(machine: ParityMachine, number: int, segments: Sequence[Seg
     sets = await ready_row(machine, row)
     stripe = number % machine.map.row_stripes
     for segment in segments:
-        for role, view in segment.data.items():
+        contents = dict(segment.data)
+        for position, parity in enumerate(segment.parities):
+            contents[machine.map.data_columns + position] = octets(parity)
+        for role, view in contents.items():
             column = machine.map.column_of(stripe, role)
-            if not fits(segment.new, 2 * column, 2, sets[column].seed, segment.first, view[:]):
-                raise records_of.contradiction(
-                    f"slice {segment.first} of row {row} isn't what its batch holds"
-                )
+            is_new = segment.new[2 * column + 1] != 0
+            if not is_new or not fits(segment.new, 2 * column, 2, sets[column].seed, segment.first, view):
+                raise records_of.contradiction(f"slice {segment.first} of row {row} holds something else")
     await put_stripe(machine, number, segments)
 
 
