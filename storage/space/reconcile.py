@@ -10,7 +10,7 @@ Awaits disks only.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from storage.errors import DiskFailed
@@ -79,38 +79,67 @@ async def settle_regions(space: MirrorSpace, slabs: SlabSet, regions: int) -> No
     """After a crash: make the copies of these regions equal and matching. Nobody else uses the space yet.
     Raises: DiskFailed (told to the pool; call again with the readers that are left)."""
     places = slabs.readers
-    scratch = memoryview(bytearray(PAGE_SPAN_BYTES))
     for number, first, last in region_pages(space, regions):
-        pages = [new_page() for _ in places]
-        for place, page in zip(places, pages, strict=True):
-            where = place.checks + number * PAGE_BYTES
-            await read_at(space, place, where, memoryview(page).cast("B"))
-        suspects: set[int] = set()
-        for place, page in zip(places, pages, strict=True):
-            if page == slow.EMPTY_PAGE and page == pages[0]:
-                continue
-            for begin in range(first, last, 16):
-                end = min(begin + 16, last)
-                if page[2 * begin : 2 * end] == slow.EMPTY_PAGE[: 2 * (end - begin)]:
-                    continue
-                view = scratch[: (end - begin) * BLOCK_BYTES]
-                index = number * PAGE_BLOCKS + begin
-                await read_at(space, place, place.data + index * BLOCK_BYTES, view)
-                if not verify(page, slabs.seed, index, view) and not verify_mixed(
-                    page, slabs.seed, index, view
-                ):
-                    suspects.update(range(begin, end))
-        suspects.update(
-            i for i in range(first, last) if any(entry(p, i) != entry(pages[0], i) for p in pages)
-        )
-        if not suspects:
+        pages, unreadable = await _read_pages(space, slabs, places, number)
+        if len(unreadable) == len(places):
+            continue  # nothing says what the blocks should hold; their readers are told
+        suspects = {i for i in range(first, last) if any(entry(p, i) != entry(pages[0], i) for p in pages)}
+        for position, (place, page) in enumerate(zip(places, pages, strict=True)):
+            if position not in unreadable:
+                suspects |= await _mismatches(space, slabs, place, page, number, range(first, last))
+        if not suspects and not unreadable:
             continue
-        merged = await settle_blocks(space, slabs, number, places, pages, sorted(suspects), adopt=True)
-        for place, page in zip(places, pages, strict=True):
-            if page != merged:
+        blocks = sorted(suspects)
+        merged = await settle_blocks(space, slabs, number, places, pages, blocks, True, unreadable)
+        for position, (place, page) in enumerate(zip(places, pages, strict=True)):
+            if page != merged or position in unreadable:
                 where = place.checks + number * PAGE_BYTES
                 await write_at(space, place, where, memoryview(merged).cast("B"))
         slabs.pages.pop(number, None)
+
+
+async def _read_pages(
+    space: MirrorSpace, slabs: SlabSet, places: Sequence[Place], number: int
+) -> tuple[list[array[int]], set[int]]:
+    """A page of each copy, and which of them cannot be read. Raises: DiskFailed (a disk is out)."""
+    pages: list[array[int]] = []
+    unreadable: set[int] = set()
+    for position, place in enumerate(places):
+        page = new_page()
+        try:
+            where = place.checks + number * PAGE_BYTES
+            await read_at(space, place, where, memoryview(page).cast("B"))
+        except DiskFailed:
+            if place not in slabs.readers:
+                raise
+            page = new_page()
+            unreadable.add(position)
+        pages.append(page)
+    return pages, unreadable
+
+
+async def _mismatches(
+    space: MirrorSpace, slabs: SlabSet, place: Place, page: array[int], number: int, blocks: range
+) -> set[int]:
+    """Blocks (in runs of 16) that don't fit the copy's own page, or cannot be read. Raises: DiskFailed (the
+    disk is out)."""
+    suspects: set[int] = set()
+    scratch = memoryview(bytearray(16 * BLOCK_BYTES))
+    for begin in range(blocks.start, blocks.stop, 16):
+        end = min(begin + 16, blocks.stop)
+        if page[2 * begin : 2 * end] == slow.EMPTY_PAGE[: 2 * (end - begin)]:
+            continue
+        view = scratch[: (end - begin) * BLOCK_BYTES]
+        index = number * PAGE_BLOCKS + begin
+        try:
+            await read_at(space, place, place.data + index * BLOCK_BYTES, view)
+            if verify(page, slabs.seed, index, view) or verify_mixed(page, slabs.seed, index, view):
+                continue
+        except DiskFailed:
+            if place not in slabs.readers:
+                raise
+        suspects.update(range(begin, end))
+    return suspects
 
 
 async def forget_regions(space: MirrorSpace, place: Place, regions: int) -> None:
@@ -119,7 +148,10 @@ async def forget_regions(space: MirrorSpace, place: Place, regions: int) -> None
     for number, first, last in region_pages(space, regions):
         page = new_page()
         where = place.checks + number * PAGE_BYTES
-        await read_at(space, place, where, memoryview(page).cast("B"))
+        try:
+            await read_at(space, place, where, memoryview(page).cast("B"))
+        except DiskFailed:
+            page = new_page()  # all of it is forgotten then, if the disk still takes a write
         for block in range(first, last):
             put(page, block, _NOTHING)
         await write_at(space, place, where, memoryview(page).cast("B"))

@@ -16,7 +16,7 @@ merged page. Source: docs/formats/intent-log.md. Awaits disks only. Raises: Disk
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from storage.errors import DiskFailed
@@ -67,28 +67,42 @@ async def settle_blocks(
     pages: Sequence[array[int]],
     blocks: Iterable[int],
     adopt: bool,
+    unreadable: Collection[int] = (),
 ) -> array[int]:
     """The merged page for the copies at `places`; their data is made equal. `blocks` are numbers within the
-    page. Raises: DiskFailed."""
-    merged = array("I", pages[0])
-    buffers = [memoryview(bytearray(BLOCK_BYTES)) for _ in places]
+    page. The pages of that position in `unreadable` say nothing; nor does data that cannot be read, which is
+    written again. Raises: DiskFailed."""
+    known = [page for position, page in enumerate(pages) if position not in unreadable]
+    merged = array("I", known[0])
     for block in blocks:
-        entries = [entry(page, block) for page in pages]
+        entries = [entry(page, block) for page in known]
         if not any(generation for _, generation in entries):
             continue
         index = number * PAGE_BLOCKS + block
         at = index * BLOCK_BYTES
-        for place, buffer in zip(places, buffers, strict=True):
-            await read_at(space, place, place.data + at, buffer)
-        winner, chosen = _pick(slabs.seed, index, entries, buffers, adopt)
+        buffers = [await _read_block(space, slabs, place, at) for place in places]
+        readable = [buffer for buffer in buffers if buffer is not None]
+        winner, chosen = _pick(slabs.seed, index, entries, readable, adopt and bool(readable))
         put(merged, block, array("I", chosen))
         if winner is None:
             continue
         for place, buffer in zip(places, buffers, strict=True):
-            if buffer != winner:
+            if buffer is None or buffer != winner:
                 await write_verified(space, place, place.data + at, winner)
                 space.host.count_repair(place.number, 1)
     return merged
+
+
+async def _read_block(space: MirrorSpace, slabs: SlabSet, place: Place, at: int) -> memoryview | None:
+    """None: the block cannot be read, though its disk answers. Raises: DiskFailed (the disk is out)."""
+    buffer = memoryview(bytearray(BLOCK_BYTES))
+    try:
+        await read_at(space, place, place.data + at, buffer)
+    except DiskFailed:
+        if place not in slabs.readers:
+            raise
+        return None
+    return buffer
 
 
 def _pick(

@@ -116,11 +116,18 @@ async def _read_run(
             return
         claim = await acquire(space, offset, offset + len(view))
         try:
+            if is_dead(slabs):  # trimmed while we waited; its slabs may be somebody else's by now
+                continue
             await _repair_run(space, slabs, at, view)
         finally:
             release(space, claim)
         return
     raise SlabLost(f"space {space.name} byte {offset}: disks fail as fast as they are asked")
+
+
+def is_dead(slabs: SlabSet) -> bool:
+    """Asked again after a wait."""
+    return slabs.is_dead
 
 
 async def repair_suspects(space: MirrorSpace) -> None:
@@ -206,9 +213,13 @@ async def _read_page(space: MirrorSpace, slabs: SlabSet, number: int) -> array[i
 
 async def _repair_run(space: MirrorSpace, slabs: SlabSet, at: int, view: memoryview) -> None:
     """Fill `view` block by block from whichever copy passes; rewrite the ones that don't. The range is
-    claimed."""
-    for begin in range(0, len(view), BLOCK_BYTES):
-        await _repair_block(space, slabs, at + begin, view[begin : begin + BLOCK_BYTES])
+    claimed, and no slab of the set is given away meanwhile."""
+    slabs.inflight += 1
+    try:
+        for begin in range(0, len(view), BLOCK_BYTES):
+            await _repair_block(space, slabs, at + begin, view[begin : begin + BLOCK_BYTES])
+    finally:
+        slabs.inflight -= 1
 
 
 async def _repair_block(space: MirrorSpace, slabs: SlabSet, at: int, view: memoryview) -> None:

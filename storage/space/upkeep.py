@@ -85,6 +85,8 @@ async def _copy_span(space: MirrorSpace, slabs: SlabSet, number: int, target: Pl
         await pace(GRANULE_BYTES)
         claim = await slow.acquire(space, *span_of(space, slabs, at, GRANULE_BYTES))
         try:
+            if slabs.is_dead:
+                return copied
             copied += await _copy_granule(space, slabs, number, granule, target)
         finally:
             slow.release(space, claim)
@@ -133,6 +135,8 @@ async def _write_page(space: MirrorSpace, slabs: SlabSet, number: int, target: P
     span = min(PAGE_SPAN_BYTES, space.slab_bytes)
     claim = await slow.acquire(space, *span_of(space, slabs, number * PAGE_SPAN_BYTES, span))
     try:
+        if slabs.is_dead:
+            return
         theirs = await _page_of(space, slabs, target, number)
         page = await slow.load_page(space, slabs, number)
         if target.number in slabs.filled:

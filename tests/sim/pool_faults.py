@@ -37,6 +37,8 @@ class Budget:
         self.tolerance = tolerance
         self.hurt: dict[PoolDisk, str] = {}
         self.was_hurt = False
+        self.was_rotten = False
+        """Then a space without redundancy may be deceived."""
 
     def may_hurt(self, disk: PoolDisk) -> bool:
         return disk not in self.hurt and len(self.hurt) < self.tolerance
@@ -44,6 +46,7 @@ class Budget:
     def hurts(self, disk: PoolDisk, how: str) -> None:
         self.hurt[disk] = how
         self.was_hurt = True
+        self.was_rotten |= how == "rotten"
 
     def healed(self, how: str) -> None:
         self.hurt = {disk: one for disk, one in self.hurt.items() if one != how}

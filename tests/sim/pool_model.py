@@ -43,11 +43,13 @@ class Value:
 class SpaceModel:
     """`name` is for messages. Ranges are whole sectors."""
 
-    def __init__(self, name: str, size_bytes: int) -> None:
+    def __init__(self, name: str, size_bytes: int, content: list[bytes | None] | None = None) -> None:
         self.name = name
         self.size_bytes = size_bytes
         self._time = 0
-        self._values: list[list[Value]] = [[Value(ZERO, 0, 0)] for _ in range(size_bytes // SECTOR)]
+        self._values: list[list[Value]] = [
+            [Value(one or ZERO, 0, 0)] for one in content or [ZERO] * (size_bytes // SECTOR)
+        ]
         self._flushed = 0
         """When the last completed flush began."""
         self.reads_checked = 0

@@ -69,7 +69,8 @@ class SpaceUser:
         except StorageError as error:
             self._sim.told(self.name, "read", offset, error)
             return
-        self.model.read_ends(began, offset, buffer)
+        if not self._sim.may_be_deceived(self.name):
+            self.model.read_ends(began, offset, buffer)
 
     async def _write(self) -> None:
         offset, length = self._range()

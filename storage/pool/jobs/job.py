@@ -52,6 +52,7 @@ TRANSITIONS: Final = frozenset(
         (JobState.NEW, JobState.RUNNING),
         (JobState.NEW, JobState.KILLED),
         (JobState.NEW, JobState.SUSPENDED),
+        (JobState.NEW, JobState.EXCEPTION),
         (JobState.RUNNING, JobState.SUSPENDED),
         (JobState.RUNNING, JobState.COMPLETED),
         (JobState.RUNNING, JobState.EXCEPTION),

@@ -283,7 +283,7 @@ class JobRunner:
                 if is_held_back and not live.throttle.is_stopped:
                     job.progress_s = now
                 elif now - job.progress_s > STUCK_S:
-                    if not job.is_ended:
+                    if not job.is_ended and not self._is_stopping:
                         job.fail(f"no progress for {int(now - job.progress_s)} s", now)
                     live.throttle.stop()
                     live.crew.give_up()
