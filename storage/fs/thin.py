@@ -2,7 +2,7 @@
 
 A thin space gives a row back when nothing written is left in it. What files free is trimmed as it is freed
 (drain.py), where it makes runs of 1 MiB; `retrim` tells the space of every free cluster, also of shorter
-runs and of those whose trim was lost in a crash. `consolidate` empties rows that are less than half full into
+runs and of those whose trim was lost in a crash. `consolidate` empties rows that are half full at most into
 the fullest ones, then trims them.
 
 Source: [MS-FSCC] 2.3.73 FSCTL_FILE_LEVEL_TRIM is the client's way to the same; Optimize-Volume -ReTrim,
@@ -24,7 +24,7 @@ from storage.tier.space import TieredSpace
 from storage.units import SpaceOffset
 
 SPARSE: Final = 0.5
-"""Rows in use below this share are worth emptying."""
+"""Rows in use up to this share are worth emptying."""
 ROWS_AT_ONCE: Final = 64
 """Rows emptied after one look through all runs."""
 
@@ -39,7 +39,7 @@ def rows_to_empty(used: Sequence[int], size: int, sparse: float = SPARSE) -> tup
     for number in order:
         room -= size - used[number]
         load += used[number]
-        if used[number] >= size * sparse or load > room:
+        if used[number] > size * sparse or load > room:
             break
         empty.append(number)
     return empty, order[: len(empty) - 1 if empty else None : -1]
