@@ -51,7 +51,10 @@ async def live(rig: Rig, count: int) -> None:
         rig.model.flushed(before)
 
 
-@pytest.mark.parametrize("seed", range(60))
+MORE = [pytest.param(seed, marks=pytest.mark.slow) for seed in range(6, 60)]
+
+
+@pytest.mark.parametrize("seed", [*range(6), *MORE])
 def test_a_power_cut_at_any_moment_loses_nothing_flushed(seed: int) -> None:
     rng = random.Random(seed)
     rig = Rig(seed, slow=rng.random() < 0.7)
