@@ -327,9 +327,10 @@ class WriteBackCache:
             return
         for block, skip, begin, finish in edges(offset, len(view)):
             part = view[begin:finish]
-            is_whole = not skip and len(part) & EDGE == 0
-            if not (is_whole and await slow.write_around(core, block, part, fresh)):
+            if skip or len(part) & EDGE:
                 await slow.write(core, block + skip, part)
+            else:
+                await slow.write_bulk(core, block, part, fresh)
 
     async def _is_written_through(self) -> bool:
         """The journal is lost: wait until it is decided whether the cache goes on without it. Raises why

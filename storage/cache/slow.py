@@ -20,6 +20,8 @@ from storage.space.blocks import EDGE, edges
 from storage.units import BLOCK_BYTES, SpaceOffset
 
 SHIFT = BLOCK_BYTES.bit_length() - 1
+AROUND_BLOCKS = 16
+"""Shorter stretches between dirty blocks go through the journal with them."""
 PIECE_BLOCKS = 64
 """Admitted at once of a long write that goes through the journal."""
 
@@ -140,6 +142,37 @@ async def _put(core: CacheCore, number: int, view: memoryview) -> None:
 
 
 # -- around the journal ------------------------------------------------------------------------------------
+
+
+async def write_bulk(core: CacheCore, offset: int, view: memoryview, fresh: bool) -> None:
+    """Whole blocks: around the journal where that holds none of them, or may forget them; the rest through
+    it."""
+    if fresh and await write_around(core, offset, view, fresh):
+        return
+    first, end = offset >> SHIFT, (offset + len(view)) >> SHIFT
+    at = first
+    while at < end:
+        behind, is_around = _alike(core, at, end)
+        part = view[(at - first) << SHIFT : (behind - first) << SHIFT]
+        if not (is_around and await write_around(core, at << SHIFT, part, fresh=False)):
+            await write(core, at << SHIFT, part)
+        at = behind
+
+
+def _alike(core: CacheCore, first: int, end: int) -> tuple[int, bool]:
+    """(end of the blocks from `first` on that go the same way, do they go around?): a long run without a
+    dirty block; or what lies before the next of these."""
+    blocks = core.dirty.blocks
+    run, at = first, first
+    while at < end:
+        if at in blocks:
+            if at - run >= AROUND_BLOCKS:
+                break
+            run = at + 1
+        at += 1
+    if at - run < AROUND_BLOCKS:
+        return end, False
+    return (at, True) if run == first else (run, False)
 
 
 async def write_around(core: CacheCore, offset: int, view: memoryview, fresh: bool) -> bool:
