@@ -87,6 +87,12 @@ class ParityMachine:
         self.unflushed_disks: set[int] = set()
         self.suspects: dict[tuple[int, int, int], None] = {}
         """(row, first slice, slices) that a read in another thread found bad."""
+        self._row_bytes = self.map.row_bytes
+        self._unit_shift = self.map.interleave_bytes.bit_length() - 1
+        self._unit_mask = self.map.interleave_bytes - 1
+        self._data = self.map.data_columns
+        self._columns = self.map.columns
+        self._page_slices = self.map.page_slices
         self._birth = crc32c(host.runtime.random_bytes(16)) or 1
         self._flushes = Batcher(host.runtime, "parity flush", self._flush_work)
 
@@ -184,17 +190,14 @@ class ParityMachine:
 
     def place_of(self, offset: int, length: int) -> tuple[int, int, int, int, int]:
         """(row, stripe, column, first slice, bytes): of the range, what is consecutive in one slab and in one
-        page of the truth."""
-        row, stripe, role, at, run = self.map.map(offset)
-        first = at >> BLOCK_SHIFT
-        page_rest = self.map.page_slices - first % self.map.page_slices
-        return (
-            row,
-            stripe,
-            self.map.column_of(stripe, role),
-            first,
-            min(run, length, page_rest << BLOCK_SHIFT),
-        )
+        page of the truth. The map, unrolled for the hot path."""
+        row, within = divmod(offset, self._row_bytes)
+        stripe, role = divmod(within >> self._unit_shift, self._data)
+        rest = within & self._unit_mask
+        first = ((stripe << self._unit_shift) + rest) >> BLOCK_SHIFT
+        run = self._unit_mask + 1 - rest
+        page_rest = (self._page_slices - first % self._page_slices) << BLOCK_SHIFT
+        return row, stripe, (stripe + role) % self._columns, first, min(run, length, page_rest)
 
     def read_now(self, offset: SpaceOffset, into: memoryview) -> bool:
         self.check_range(offset, len(into))
@@ -215,8 +218,8 @@ class ParityMachine:
         done, length = 0, len(into)
         while done < length:
             row, _, column, first, run = self.place_of(offset + done, length - done)
-            view = into[done : done + run]
-            sets = self.row(row)
+            view = into if run == length else into[done : done + run]
+            sets = self.rows.get(row) or self.row(row)
             if sets is None:
                 view[:] = ZEROS[:run]
             elif not self._read_run_now(sets[column], first, view):
@@ -225,10 +228,13 @@ class ParityMachine:
         return True
 
     def _read_run_now(self, slabs: SlabSet, first: int, view: memoryview) -> bool:
-        page = self.truth.now(self.map.page_of(slabs.row, first))
+        number, within = divmod(first, self._page_slices)
+        number += slabs.row * self.map.row_pages
+        page = self.truth.pages.get(number) or self.truth.now(number)
         if page is None:
             return False
-        at, step = self.truth.base(first) + 2 * slabs.column, self.map.group * 2
+        step = self.map.group * 2
+        at = within * step + 2 * slabs.column
         if is_never_written(page, at, step, len(view) >> BLOCK_SHIFT):
             view[:] = ZEROS[: len(view)]
             return True

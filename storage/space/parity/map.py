@@ -20,7 +20,7 @@ or slices. No I/O, no state.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from storage.space.checksums import ENTRY_BYTES
@@ -47,6 +47,20 @@ class ParityMap:
     parities: int
     interleave_bytes: int
     slab_bytes: int
+    data_columns: int = field(init=False)
+    row_bytes: int = field(init=False)
+    """User data of a row,"""
+    stripe_bytes: int = field(init=False)
+    """and of a stripe."""
+    row_stripes: int = field(init=False)
+    unit_blocks: int = field(init=False)
+    """Slices of a stripe,"""
+    slab_blocks: int = field(init=False)
+    """and of a row."""
+    group: int = field(init=False)
+    """Entries kept for a slice; those above `columns` stay zero."""
+    page_slices: int = field(init=False)
+    row_pages: int = field(init=False)
 
     def __post_init__(self) -> None:
         for size in (self.interleave_bytes, self.slab_bytes):
@@ -58,33 +72,23 @@ class ParityMap:
             raise ValueError(f"interleave {self.interleave_bytes} does not fit a slab of {self.slab_bytes}")
         if self.parities not in (1, 2) or not self.parities + 1 < self.columns <= COLUMNS_MAX:
             raise ValueError(f"{self.columns} columns with {self.parities} of parity are no parity space")
-
-    @property
-    def data_columns(self) -> int:
-        return self.columns - self.parities
-
-    @property
-    def row_bytes(self) -> int:
-        """User data of a row."""
-        return self.data_columns * self.slab_bytes
-
-    @property
-    def stripe_bytes(self) -> int:
-        """User data of a stripe."""
-        return self.data_columns * self.interleave_bytes
-
-    @property
-    def row_stripes(self) -> int:
-        return self.slab_bytes // self.interleave_bytes
-
-    @property
-    def unit_blocks(self) -> int:
-        """Slices of a stripe."""
-        return self.interleave_bytes // BLOCK_BYTES
-
-    @property
-    def slab_blocks(self) -> int:
-        return self.slab_bytes // BLOCK_BYTES
+        data = self.columns - self.parities
+        group = 4 if self.columns <= 4 else 8
+        page_slices = TRUTH_PAGE_BYTES // (group * ENTRY_BYTES)
+        slab_blocks = self.slab_bytes // BLOCK_BYTES
+        derived = {
+            "data_columns": data,
+            "row_bytes": data * self.slab_bytes,
+            "stripe_bytes": data * self.interleave_bytes,
+            "row_stripes": self.slab_bytes // self.interleave_bytes,
+            "unit_blocks": self.interleave_bytes // BLOCK_BYTES,
+            "slab_blocks": slab_blocks,
+            "group": group,
+            "page_slices": page_slices,
+            "row_pages": -(-slab_blocks // page_slices),
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
 
     # -- data ----------------------------------------------------------------------------------------------
 
@@ -107,19 +111,6 @@ class ParityMap:
         return (column - stripe) % self.columns
 
     # -- truth ---------------------------------------------------------------------------------------------
-
-    @property
-    def group(self) -> int:
-        """Entries kept for a slice; those above `columns` stay zero."""
-        return 4 if self.columns <= 4 else 8
-
-    @property
-    def page_slices(self) -> int:
-        return TRUTH_PAGE_BYTES // (self.group * ENTRY_BYTES)
-
-    @property
-    def row_pages(self) -> int:
-        return -(-self.slab_blocks // self.page_slices)
 
     def page_of(self, row: int, slice_number: int) -> int:
         return row * self.row_pages + slice_number // self.page_slices

@@ -76,13 +76,20 @@ class Slices:
     def is_written(self, column: int) -> bool:
         return any(self.page[2 * column + 1 :: self.machine.map.group * 2])
 
+    def take_whole(self, column: int, buffer: bytearray) -> bool:
+        """The same, if all of it is good."""
+        step, seed = self.machine.map.group * 2, self.sets[column].seed
+        if not fits(self.page, 2 * column, step, seed, self.first, memoryview(buffer)):
+            return False
+        self.blocks[column], self.good[column] = buffer, [True] * self.count
+        return True
+
     def take(self, column: int, buffer: bytearray, place: Place) -> None:
         """A copy of the column that was read; what is good of it counts."""
+        if self.take_whole(column, buffer):
+            return
         view = memoryview(buffer)
         step, seed = self.machine.map.group * 2, self.sets[column].seed
-        if fits(self.page, 2 * column, step, seed, self.first, view):
-            self.blocks[column], self.good[column] = buffer, [True] * self.count
-            return
         found = fitting(self.page, 2 * column, step, seed, self.first, view)
         self.bad.extend((place, column, number) for number, is_good in enumerate(found) if not is_good)
         known = self.good.get(column)
@@ -171,10 +178,32 @@ class Slices:
 
 
 async def _read_columns(slices: Slices, columns: Collection[int]) -> None:
+    waiting = [column for column in columns if not _read_column_now(slices, column)]
+
     def one(column: int) -> Callable[[], Awaitable[None]]:
         return lambda: _read_column(slices, column)
 
-    await gather(slices.machine.host.runtime, [one(column) for column in columns], "read columns")
+    if waiting:
+        await gather(slices.machine.host.runtime, [one(column) for column in waiting], "read columns")
+
+
+def _read_column_now(slices: Slices, column: int) -> bool:
+    """Inline, if it is all there and good, or nothing is."""
+    slabs = slices.sets[column]
+    if not slabs.readers or not slices.is_written(column):
+        if not slabs.readers:
+            slices.absent.add(column)
+        slices.take_nothing(column)
+        return True
+    place = slabs.readers[0]
+    buffer = bytearray(slices.count * BLOCK_BYTES)
+    try:
+        where = DiskOffset(place.data + slices.first * BLOCK_BYTES)
+        if not place.disk.read_now(where, (memoryview(buffer),)):
+            return False
+    except DiskFailed:  # met again, and told to the pool, by `_read_column`
+        return False
+    return slices.take_whole(column, buffer)
 
 
 async def _read_column(slices: Slices, column: int) -> None:

@@ -226,4 +226,6 @@ def fitting(page: array[int], at: int, step: int, seed: int, index: int, view: m
 
 
 def is_never_written(page: array[int], at: int, step: int, count: int) -> bool:
+    if count == 1:
+        return not page[at + 1]
     return not any(page[at + 1 : at + count * step : step])
