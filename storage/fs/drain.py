@@ -53,6 +53,9 @@ class Drain(Core):
         self._trimming = 0
         """Trims of free clusters under way that nothing freed just now (thin.py)."""
         self._released = self._runtime.event()
+        row_bytes = self._data.usage().row_bytes
+        if row_bytes:
+            self.trim_bytes_min = min(limits.TRIM_BYTES_MIN, row_bytes)
 
     # asked ----------------------------------------------------------------------------------------
     async def flush(self, node: Node) -> None:

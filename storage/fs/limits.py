@@ -61,7 +61,7 @@ WIDEN_CLUSTERS_MAX: Final = 32_768
 """How far to each side free clusters are trimmed along with ones just freed: 2 GiB, a row of 8 slabs of 256
 MiB."""
 TRIM_BYTES_MIN: Final = 1 << 20
-"""Free runs shorter than this are not told to the data space."""
+"""Free runs shorter than this, and than a row of the space, are not told to it as they are freed."""
 ID_STEP: Final = 65_536
 """How far ahead of use node ids are put aside, so that none is used twice even after a crash."""
 

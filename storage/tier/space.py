@@ -119,7 +119,7 @@ class TieredSpace:
             sum(part.allocated_bytes for part in parts),
             sum(part.available_bytes for part in parts),
             sum(part.footprint_bytes for part in parts),
-            max(part.row_bytes for part in parts),
+            min((part.row_bytes for part in parts if part.row_bytes), default=0),
         )
 
     def _pieces(self, offset: int, length: int) -> Iterator[tuple[Space, SpaceOffset, int, int]]:
