@@ -95,6 +95,10 @@ class Driver(Protocol):
         """Send after what was sent before, and after what the arena holds for this connection."""
         ...
 
+    def is_stuck(self, connection: Connection) -> bool:
+        """Whether the peer has not taken what was sent, for about a second."""
+        ...
+
     def close(self, connection: Connection) -> None:
         """Drop the transport, soon; `Connection.lost` follows."""
         ...
@@ -514,6 +518,7 @@ class Connection:
                 job.cancel()
         if ended:
             self.server.sessions_lost(ended)
+        self.server.retelling.lost(self, self.server.runtime.now())
 
 
 def _put_notice(view: memoryview, base: int, message: bytes, sealed_by: Channel | None) -> int:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from smbsrv.channel import Channel
     from smbsrv.connection import Connection
@@ -66,22 +66,27 @@ class LeaseTable:
         return len(self._opens)
 
 
-def live_channel(open: Open) -> Channel | None:
-    """A channel of the open's session whose connection still takes messages; the newest first."""
+def live_channel(open: Open, tried: Collection[Connection]) -> Channel | None:
+    """A channel of the open's session whose connection still takes messages; the best first, none that
+    was tried."""
     if open.session is None:
         return None
-    for channel in reversed(open.session.channels.values()):
-        if not channel.connection.is_closing:
-            return channel
-    return None
+    channels = open.session.channels
+    return next((channels[one] for one in ways_to(channels) if one not in tried), None)
 
 
 def ways_to(connections: Iterable[Connection]) -> list[Connection]:
     """A client's connections by which it can be told something, the best first: as Windows the oldest.
 
-    One that has been silent since the client made a newer one is likely to be lost, though nobody has noticed
-    yet: it comes after all others.
+    One that has been silent since the client made a newer one for another session is likely to be lost,
+    though nobody has noticed yet: it comes after all others. Channels of one session are often idle.
     """
     up = [one for one in connections if one.has_session and not one.is_closing]
-    newest_s = max((one.created_s for one in up), default=0.0)
-    return sorted(up, key=lambda one: one.received_s < newest_s)
+
+    def is_doubtful(one: Connection) -> bool:
+        return any(
+            one.received_s < other.created_s and other.channels.keys().isdisjoint(one.channels)
+            for other in up
+        )
+
+    return sorted(up, key=is_doubtful)

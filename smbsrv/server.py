@@ -10,8 +10,9 @@ Owner: the node (`cluster/`). No I/O.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from smbproto.security.encryption import CipherId
@@ -24,6 +25,7 @@ from smbsrv.limits import Limits, need
 from smbsrv.notices import lease_break_message, oplock_break_message
 from smbsrv.open import Open
 from smbsrv.pipes.port import Pipe
+from smbsrv.retelling import Retelling
 from smbsrv.session import Session
 from smbsrv.share import Share
 from smbsrv.tree import TreeConnect
@@ -130,6 +132,7 @@ class Server:
         self.clients: dict[bytes, dict[Connection, None]] = {}
         """Connections by ClientGuid, the oldest first ([MS-SMB2] 3.3.1.15 Per Client)."""
         self.leases = LeaseTable()
+        self.retelling = Retelling()
         self.pipes: dict[str, Callable[[Server, Session], Pipe]] = {}
         """Pipes of this server besides the RPC services, by lower-case name; the node adds its own."""
         self.create_guids: dict[tuple[bytes, bytes], Open] = {}
@@ -272,8 +275,12 @@ class Server:
         """Out of all tables; the file is for the caller to close. Idempotent."""
         self._unbind(open)
         self.opens.pop(open.persistent_id, None)
+        self.retelling.settled(open.persistent_id)
         if open.lease_key:
             self.leases.discard(open)
+            lease = (open.client_guid, open.lease_key)
+            if not self.leases.opens_of(*lease):
+                self.retelling.settled(lease)
         if open.create_guid and self.create_guids.get((open.client_guid, open.create_guid)) is open:
             del self.create_guids[open.client_guid, open.create_guid]
 
@@ -317,14 +324,23 @@ class Server:
             open.held_breaks.append(lambda: self.oplock_break(file, level, ack_required))
             return True
         open.oplock_level = level
-        channel = live_channel(open)
-        if channel is None:
+        connection = self._tell_oplock(open, level, ())
+        if connection is None:
             # Its last channel is gone, and `client_lost` is about to keep or close it: that will be the
             # answer.
             return open.session is not None
+        if ack_required:
+            again = partial(self._tell_oplock, open, level)
+            self.retelling.told(open.persistent_id, connection, again, self.runtime.now())
+        return True
+
+    def _tell_oplock(self, open: Open, level: int, tried: Collection[Connection]) -> Connection | None:
+        channel = live_channel(open, tried)
+        if channel is None:
+            return None
         message = oplock_break_message(level, open.persistent_id, open.volatile_id)
         channel.connection.send_unsolicited(message, channel if _must_encrypt(open) else None)
-        return True
+        return channel.connection
 
     def lease_break(self, notice: LeaseBreak) -> bool:
         """[MS-SMB2] 3.3.4.7 Object Store Indicates a Lease Break. Opens whose last channel is gone will be
@@ -335,13 +351,24 @@ class Server:
             if expected is not None:
                 expected.held_breaks.append(lambda: self.lease_break(notice))
                 return True
+        connection = self._tell_lease(notice, ())
+        if connection is None:
+            return any(open.session is not None for open in opens)
+        if notice.ack_required:
+            lease = (notice.client_guid, notice.lease_key)
+            again = partial(self._tell_lease, notice)
+            self.retelling.told(lease, connection, again, self.runtime.now())
+        return True
+
+    def _tell_lease(self, notice: LeaseBreak, tried: Collection[Connection]) -> Connection | None:
+        opens = self.leases.opens_of(notice.client_guid, notice.lease_key)
         sealed = {open.session.id for open in opens if open.session is not None and _must_encrypt(open)}
         for connection in ways_to(self.clients.get(notice.client_guid, ())) if opens else ():
             channel = next((one for id, one in connection.channels.items() if id in sealed), None)
-            if channel is not None or not sealed:
+            if (channel is not None or not sealed) and connection not in tried:
                 connection.send_unsolicited(lease_break_message(notice), channel)
-                return True
-        return any(open.session is not None for open in opens)
+                return connection
+        return None
 
     def open_purged(self, file: File) -> None:
         open = file.context

@@ -29,6 +29,7 @@ def _oplock(request: Request, message: OplockBreakAcknowledgment) -> bytes:
     open = request.session.opens.get(message.file_id.volatile)
     if open is None or open.persistent_id != message.file_id.persistent or open.file is None:
         raise StatusError(Status.FILE_CLOSED)
+    request.server.retelling.settled(open.persistent_id)
     # 3.3.5.22.1: a level that cannot be, LEASE too, ends the break at none; the object store knows
     level = open.file.volume.acknowledge_oplock(open.file, message.oplock_level)
     open.oplock_level = level
@@ -41,5 +42,6 @@ def _lease(request: Request, message: LeaseBreakAcknowledgment) -> bytes:
     file = next((open.file for open in opens if open.file is not None), None)
     if file is None:
         raise StatusError(Status.OBJECT_NAME_NOT_FOUND, "no such lease")
+    request.server.retelling.settled((guid, message.lease_key))
     state = file.volume.acknowledge_lease(guid, message.lease_key, message.lease_state)
     return LeaseBreakResponse(lease_key=message.lease_key, lease_state=state).encode()

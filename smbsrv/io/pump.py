@@ -63,6 +63,9 @@ SPARE_BUFFERS_MAX = 8
 SPARE_BYTES_MAX = 64 << 20
 SPARE_ARENAS_MAX = 4
 
+STUCK_MS = 900
+_tcp_info = Struct("=24xI28xI")
+"""Of Linux's struct tcp_info: tcpi_unacked, tcpi_last_ack_recv (milliseconds)."""
 _frame_length = Struct(">I").unpack_from
 _BROKEN = select.EPOLLHUP | select.EPOLLERR
 
@@ -402,6 +405,16 @@ class Pump(JobRunner):
             self._unblock(link)
 
     # out
+
+    def is_stuck(self, connection: Connection) -> bool:
+        link = self._by_connection.get(connection)
+        if link is None:
+            return True
+        if link.unsent:
+            return self._now - link.unsent_since_s > STUCK_MS / 1000
+        info = link.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _tcp_info.size)
+        unacknowledged, silent_ms = _tcp_info.unpack(info)
+        return bool(unacknowledged) and silent_ms >= STUCK_MS
 
     def send(self, connection: Connection, frame: memoryview) -> None:
         link = self._by_connection.get(connection)

@@ -20,6 +20,7 @@ __all__ = ["serve_stream"]
 
 RECEIVE_BYTES = 256 << 10
 UNSENT_BYTES_MAX = 16 << 20
+STUCK_S = 0.9
 
 
 async def serve_stream(server: Server, stream: trio.abc.Stream, peer: str = "memory") -> None:
@@ -43,6 +44,7 @@ class _StreamDriver(JobRunner):
         super().__init__(nursery)
         self._unsent: deque[bytes] = deque()
         self._unsent_bytes = 0
+        self._moved_s = 0.0
         self._wake = trio.Event()
         self._drained = trio.Event()
         self._reading = trio.CancelScope()
@@ -95,11 +97,14 @@ class _StreamDriver(JobRunner):
                     frame = self._unsent.popleft()
                     await stream.send_all(frame)
                     self._unsent_bytes -= len(frame)
+                    self._moved_s = trio.current_time()
                     self._drained.set()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._reading.cancel()
 
     def _append(self, frame: bytes) -> None:
+        if not self._unsent_bytes:
+            self._moved_s = trio.current_time()
         self._unsent.append(frame)
         self._unsent_bytes += len(frame)
         self._wake.set()
@@ -109,6 +114,9 @@ class _StreamDriver(JobRunner):
             self._late.append(bytes(frame))
         else:
             self._append(bytes(frame))
+
+    def is_stuck(self, connection: Connection) -> bool:
+        return self._unsent_bytes > 0 and trio.current_time() - self._moved_s > STUCK_S
 
     def close(self, connection: Connection) -> None:
         connection.is_closing = True

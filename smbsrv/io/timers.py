@@ -3,6 +3,7 @@
 - A request that takes over a second gets its interim response ([MS-SMB2] 3.3.4.2), so that no client takes us
 for dead.
 - A connection without a session is dropped after a while ([MS-SMB2] 3.3.5.2: limits on strangers are ours).
+- A break that has not arrived is told again on another connection ([MS-SMB2] 3.3.4.6, 3.3.4.7).
 - A session whose ticket is over expires ([MS-SMB2] 3.3.2.1 Session Expiration Timer).
 Lease breaks and kept opens have their timers in the object store.
 """
@@ -32,6 +33,7 @@ async def run_timers(server: Server, tick: Callable[[float], None]) -> None:
         interim_responses(server, now)
         drop_strangers(server, now)
         expire_sessions(server, now)
+        server.retelling.tick(now)
         tick(now)
 
 

@@ -116,7 +116,7 @@ class StraightDriver:
         self.arena = Arena(ARENA_BYTES)
         self.sent: list[bytes] = []
         self.waiting: dict[Job, Coroutine[Any, Any, Any]] = {}
-        self.is_closed = False
+        self.is_closed = self.stuck = False
 
     def detach(self, job: Job, work: Any) -> None:
         self.waiting[job] = work
@@ -144,6 +144,9 @@ class StraightDriver:
 
     def send(self, connection: Connection, frame: memoryview) -> None:
         self.sent.append(bytes(frame))
+
+    def is_stuck(self, connection: Connection) -> bool:
+        return self.stuck
 
     def close(self, connection: Connection) -> None:
         self.is_closed = True

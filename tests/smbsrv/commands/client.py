@@ -63,6 +63,9 @@ class NullDriver:
     def send(self, connection: object, frame: memoryview) -> None:
         self.sent.append(bytes(frame))
 
+    def is_stuck(self, connection: object) -> bool:
+        return False
+
     def close(self, connection: object) -> None:
         raise AssertionError("nothing ends a connection here")
 

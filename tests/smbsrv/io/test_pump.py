@@ -117,6 +117,7 @@ def test_a_client_that_does_not_take_its_answers_is_not_read_and_hurts_nobody():
         peer = socket_peer(site, client_guid=b"O" * 16)
         for _ in range(50):
             assert peer.send(*ECHO).status == Status.SUCCESS
+        return peer
 
     def finish(slow):
         for _ in range(48):
@@ -125,8 +126,11 @@ def test_a_client_that_does_not_take_its_answers_is_not_read_and_hurts_nobody():
 
     async def test(site):
         slow = await in_thread(lambda: begin(site))
-        await in_thread(lambda: other(site))
+        _quick = await in_thread(lambda: other(site))
         assert site.server.statistics.bytes_read < 40 << 20
+        first = next(iter(site.server.connections))
+        first.driver._by_connection[first].unsent_since_s -= 1
+        assert [one.driver.is_stuck(one) for one in site.server.connections] == [True, False]
         await in_thread(lambda: finish(slow))
         assert site.server.statistics.bytes_read == 48 << 20
 
