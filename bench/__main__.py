@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import usage
+from bench import spaces, usage
 from bench.rows import Row, rows
 from interop.peers import Unavailable, start_impacket, start_samba, tmpfs_folder
 from interop.server import sofs, start_pool, start_serve
@@ -142,6 +142,8 @@ def show(row: Row, results: dict[str, Result]) -> None:
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["spaces"]:
+        return spaces.main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small and short: for a look, not for a claim")
     parser.add_argument("--only", default="*", help="rows whose name matches this pattern")
