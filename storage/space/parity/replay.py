@@ -62,9 +62,13 @@ def _matched(
         for one in records_of.decode(machine.map, space_id, bytes(record)):
             recorded[one.row, one.first] = one
     found: dict[int, list[tuple[Segment, Logged | None]]] = {}
-    for number, pieces in pieces_of(machine, batch).items():
+    cuts: dict[int, set[int]] = {}
+    for one in recorded.values():
+        cuts.setdefault(one.row, set()).update((one.first, one.first + one.count))
+    for number, pieces in pieces_of(machine, _joined(batch)).items():
         pairs = found[number] = []
-        for segment in segments_of(machine, number // machine.map.row_stripes, pieces):
+        row = number // machine.map.row_stripes
+        for segment in segments_of(machine, row, pieces, cuts.get(row, ())):
             match = recorded.pop((segment.row, segment.first), None)
             written = sum(1 << role for role in segment.data)
             if match is not None and (match.count, match.written) != (segment.count, written):
@@ -73,6 +77,19 @@ def _matched(
     if recorded:
         raise records_of.contradiction(f"its (row, first slice) {sorted(recorded)} are not in the batch")
     return found
+
+
+def _joined(batch: Batch) -> list[tuple[int, memoryview]]:
+    """The journal may have the batch in other pieces than it was given in: those that touch are one."""
+    runs: list[tuple[int, list[memoryview]]] = []
+    end = -1
+    for offset, data in batch:
+        if offset == end:
+            runs[-1][1].append(data)
+        else:
+            runs.append((offset, [data]))
+        end = offset + len(data)
+    return [(offset, views[0] if len(views) == 1 else memoryview(b"".join(views))) for offset, views in runs]
 
 
 async def _redo_segment(machine: ParityMachine, segment: Segment, one: Logged) -> list[Segment]:

@@ -19,7 +19,7 @@ fresh.py. Awaits disks, the truth and the host.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -81,13 +81,17 @@ def pieces_of(machine: ParityMachine, batch: Batch) -> dict[int, list[tuple[int,
 
 
 def segments_of(
-    machine: ParityMachine, row: int, pieces: Sequence[tuple[int, int, int, memoryview]]
+    machine: ParityMachine,
+    row: int,
+    pieces: Sequence[tuple[int, int, int, memoryview]],
+    also_cut_at: Collection[int] = (),
 ) -> Iterator[Segment]:
-    """Of one stripe, without entries and parities."""
+    """Of one stripe, without entries and parities. `also_cut_at`: slices."""
     page_slices = machine.map.page_slices
     cuts = {piece[1] for piece in pieces} | {piece[1] + piece[2] for piece in pieces}
     low, high = min(cuts), max(cuts)
     cuts.update(range(low - low % page_slices + page_slices, high, page_slices))
+    cuts.update(one for one in also_cut_at if low < one < high)
     order = sorted(cuts)
     for first, end in zip(order, order[1:], strict=False):
         data = {
