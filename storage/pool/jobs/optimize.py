@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from storage.errors import StorageError
+from storage.errors import PoolFull, StorageError
 from storage.pool.jobs.plan import Held, Load, Move, imbalance, plan_moves
 from storage.pool.jobs.port import JobHost, Key, Run, Task
 from storage.pool.jobs.repair import fill
@@ -64,7 +64,10 @@ class OptimizeWork:
             if move.copy not in slabs.copies or any(copy.stale or copy.joining for copy in slabs.copies):
                 return False
             await pace(0)
-            place = await self._host.start_copy(machine, slabs, move.copy, move.onto)
+            try:
+                place = await self._host.start_copy(machine, slabs, move.copy, move.onto)
+            except PoolFull:
+                return False  # taken meanwhile, by another column's move as well; the next survey plans again
             new = next((copy for copy in slabs.copies if copy.disk == place.number and copy.joining), None)
             if new is None:
                 raise StorageError(f"space {machine.name} row {slabs.row}: the new copy is gone already")
