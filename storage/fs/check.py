@@ -120,6 +120,7 @@ class _Checker:
         self._runs: list[tuple[int, int]] = []
         """(first cluster, count) of every run of every stream."""
         self._allocated: dict[int, int] = {}
+        self._bad_heat: list[int] = []
 
     def _query(self, sql: str) -> list[tuple[Any, ...]]:
         rows: list[tuple[Any, ...]] = self._db.execute(sql).fetchall()
@@ -378,11 +379,12 @@ class _Checker:
             "node {0} is pinned to tier {1}, which there is not",
             f"select node, tier from pins where tier not in ({known})",
         )
-        heat = Heat(0.0)
-        try:
-            heat.load((bytes(ranges) for (ranges,) in self._query("select ranges from heat")), 0.0)
-        except CatalogCorrupt as error:
-            self.report.problem(str(error))
+        for piece, ranges in self._query("select id, ranges from heat"):
+            try:
+                Heat(0.0).load([bytes(ranges)], 0.0)
+            except CatalogCorrupt as error:
+                self.report.problem(str(error))
+                self._bad_heat.append(piece)
 
     # repair
     def repair(self) -> None:
@@ -449,6 +451,7 @@ class _Checker:
         self.report.repaired.append("allocation bitmaps and shared clusters are rebuilt from the runs")
         if self._has("pins"):
             run("delete from pins where node not in (select id from nodes) or tier not in (0, 1)")
+            self._db.executemany("delete from heat where id = ?", [(piece,) for piece in self._bad_heat])
         if self._has("quotas"):
             run("update quotas set used = 0")
             for sid, used in schema.charges(self._db).items():

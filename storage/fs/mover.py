@@ -25,7 +25,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from storage.errors import BlockCorrupt, PoolFull, SlabLost, VolumeFull
+from storage.errors import PoolFull, StorageError, VolumeFull
 from storage.fs.core import Parts
 from storage.fs.extents import DATA, HOLE
 from storage.fs.limits import CLUSTER_SHIFT, PAGE_BYTES
@@ -113,9 +113,10 @@ class Mover(Ranges):
         return None
 
     async def _extent_rows(self) -> AsyncIterator[list[ExtentRow]]:
-        """Every run of every stream, in order, in parts; others work in between, so it is no snapshot."""
+        """Every run of every stream, in order, in parts; others work in between, so it is no snapshot. Ends
+        early if moving has to stop."""
         stream, first = -1, -1
-        while True:
+        while self._may_go_on():
             self.write_out()
             rows = self._rows(
                 "select stream, first, count, cluster from extents where (stream, first) > (?, ?) "
@@ -183,7 +184,9 @@ class Mover(Ranges):
                     return  # It is somebody else's, or nobody's, by now.
         except (VolumeFull, PoolFull):
             result.is_full = True
-        except (BlockCorrupt, SlabLost):
+        except StorageError:
+            if self._failure is not None:
+                raise  # The file system has ended. Otherwise it is this piece that cannot be read or written.
             self._moved_bytes.failed += 1
         result.left_bytes += length
 
@@ -349,6 +352,9 @@ class Mover(Ranges):
         areas = self._tier_areas(tier)
         shared: list[tuple[int, int]] = []
         for stream_id, first, end in ranges:
+            if not self._may_go_on():
+                result.is_stopped = True
+                return
             own, others = self._astray(stream_id, first, end, tier)
             shared += others
             await self._move_pieces(own, areas, pace, result)

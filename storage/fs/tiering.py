@@ -126,14 +126,13 @@ class Tiering(Thin):
                     self._save_heat()
                 if now - passed >= self._settings.pass_s:
                     budget = int(self._settings.rate_bytes_s * self._settings.pass_s / 2)
-                    budget = max(budget, BUDGET_MIN_BYTES)
-                    await self.optimize_tiers(budget, self._background_pace)
+                    passed = now
+                    await self.optimize_tiers(max(budget, BUDGET_MIN_BYTES), self._background_pace)
                     passed = self._runtime.now()
-            except VolumeFull:
-                continue  # the catalog is full: what is not recorded is not moved
-            except StorageError as error:
-                self._fail(error)
-                return
+            except StorageError:
+                if self._failure is not None:
+                    return  # Every flush and change tells of it.
+                self._moved_bytes.failed += 1
 
     async def _background_pace(self, length: int) -> None:
         await self._runtime.sleep(length / self._settings.rate_bytes_s)
@@ -180,8 +179,8 @@ class Tiering(Thin):
         if not self._closed:
             try:
                 self._save_heat()
-            except VolumeFull:
-                pass  # Heat is a hint: without room for it the volume closes without.
+            except StorageError:
+                pass  # Heat is a hint; if it is more than want of room, closing fails by itself.
         await super().close()
 
     # passes -----------------------------------------------------------------------------------------
@@ -308,7 +307,8 @@ class Tiering(Thin):
             self._touch(node, node.private)  # type: ignore[arg-type]
             await self.flush(node)
             result = await self._bring_home(node, tier, pace)
-            await self.sync()
+            if self._may_go_on():
+                await self.sync()
             return result
         finally:
             self.drop(node)

@@ -54,6 +54,9 @@ DAMAGE = {
     "a wrong allocated size": ("update nodes set allocated = 65536 where allocated > 0", "are allocated"),
     "a flag without its row": ("update nodes set has = 1 where links = 2", "do not agree with eas"),
     "an EA of no node": ("insert into eas values(999, x'00')", "row for node 999"),
+    "a pin of no node": ("insert into pins values(999, 0)", "node 999 is pinned"),
+    "a pin to no tier": ("insert into pins select id, 7 from nodes where links = 2", "pinned to tier 7"),
+    "heat that is none": ("insert into heat values(0, x'00')", "a piece of heat"),
     "runs of no stream": ("insert into extents values(999, 0, 1, 200, 0)", "belong to stream 999"),
 }
 

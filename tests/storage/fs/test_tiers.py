@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import BlockCorrupt, CatalogCorrupt, VolumeFull
+from storage.errors import BlockCorrupt, CatalogCorrupt, DiskFailed, VolumeFull
 from storage.fs.catalog import CatalogFileSystem
 from storage.fs.check import check_catalog
 from storage.fs.placement import TierSettings
@@ -380,6 +380,49 @@ def test_reads_and_writes_are_counted_where_they_happen():
     tiered(body)
 
 
+def test_a_disk_that_fails_under_a_background_move_does_not_end_the_volume():
+    """storage/fs/mover.py: it is this piece that cannot be written; others go on."""
+
+    async def body(fs, rig):
+        fs.set_tier_settings(TierSettings(pass_s=60.0))
+        node = make(fs, "f")
+        await fs.pin(node, Tier.SLOW)
+        await put(fs, node, b"x" * (2 * MIB))
+        await fs.sync()
+        fs._pins[node.id] = Tier.FAST
+        fast = rig.parts[Tier.FAST]
+        write, fast._write = fast._write, failing
+        await rig.runtime.sleep(200)
+        assert fs.tier_status().passes >= 2 and fs.tier_status().failed_pieces >= 4
+        assert bytes_on(fs, node, Tier.FAST) == 0
+        fast._write = write
+        await rig.runtime.sleep(200)
+        assert bytes_on(fs, node, Tier.SLOW) == 0 and await get(fs, node) == b"x" * (2 * MIB)
+
+    def failing(*arguments):
+        raise DiskFailed("the disk does not answer")
+
+    tiered(body)
+
+
+def test_a_volume_that_has_failed_still_closes():
+    """storage/fs/drain.py: a drain that fails ends the file system; closing it says why and lets go."""
+    runtime = InlineRuntime()
+
+    async def main():
+        rig = Rig(runtime, 4 * MIB, 4 * MIB)
+        fs = await rig.format()
+        await put(fs, make(fs, "f"), b"x" * MIB)
+        rig.power.left = 0
+        with pytest.raises(DiskFailed):
+            await fs.sync()
+        with pytest.raises(DiskFailed):
+            await fs.close()
+        assert fs._closed
+
+    run_to_end(runtime, main())
+
+
 # growth ---------------------------------------------------------------------------------------------
 
 
@@ -457,6 +500,7 @@ def test_a_plain_volume_gets_a_fast_tier():
         assert await rig.problems() == []
         with pytest.raises(CatalogCorrupt, match="tiers"):
             await CatalogFileSystem.open(rig.metadata, slow, runtime)
+        assert "tiers" in (await check_catalog(rig.metadata, slow, runtime)).problems[0]
         again = await rig.open()
         assert await get(again, again.lookup(again.root(), "f").node) == b"x" * (2 * MIB)
         await again.close()
