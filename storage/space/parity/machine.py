@@ -37,9 +37,10 @@ from storage.runtime import Event
 from storage.space.blocks import BLOCK_SHIFT, EDGE, ZEROS, edges
 from storage.space.checksums import next_generation, slab_seed
 from storage.space.host import SpaceHost
-from storage.space.parity import fresh, reconstruct, repair, replay, writing
+from storage.space.parity import fresh, hints, reconstruct, repair, replay, writing
 from storage.space.parity.claims import Claims
 from storage.space.parity.codec import Codec
+from storage.space.parity.hints import Hints
 from storage.space.parity.map import ParityMap
 from storage.space.parity.redo import HEAD, segment_bytes_max
 from storage.space.parity.truth import Truth, fits, is_never_written
@@ -85,6 +86,7 @@ class ParityMachine:
         self.flushing: dict[int, None] = {}
         """and those that it makes durable."""
         self.unflushed_disks: set[int] = set()
+        self.hints = Hints(host.runtime.now())
         self.suspects: dict[tuple[int, int, int], None] = {}
         """(row, first slice, slices) that a read in another thread found bad."""
         self._row_bytes = self.map.row_bytes
@@ -149,6 +151,7 @@ class ParityMachine:
             slabs.is_dead = True
             slabs.logged = slabs.written = 0
         self.truth.forget_row(number)
+        self.hints.forget_row(number)
 
     def is_row_lost(self, number: int) -> bool:
         sets = self.row(number)
@@ -408,6 +411,8 @@ class ParityMachine:
             raise
         finally:
             self.flushing = {}
+        if self.hints.is_due(self.host.runtime.now()):
+            await hints.write_all(self)
 
     async def _settle_rows(self, rows: set[int]) -> None:
         """P1: absent columns of rows that were written to are durably stale; and the rows durably exist."""

@@ -1,7 +1,8 @@
 """Repair of a parity space: a stale or new copy refilled, rows scrubbed, blocks looked at again.
 
-    refill   slices of a page of the truth, claimed: the target's block fits? else put together, written, read
-             back and verified
+    refill   slices of a page of the truth, claimed: the target's own entries differ (hints.py)? -> its
+    blocks are
+             read, those that don't fit put together, written, read back and verified
     scrub    every column read and verified -> bad blocks put together and rewritten -> P and Q compared with
              what the data gives
 
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 from storage.errors import BlockCorrupt, DiskFailed, SlabLost, StorageError
 from storage.space.checksums import block_crc, next_generation
 from storage.space.machine import Pace, ScrubResult
+from storage.space.parity import hints
 from storage.space.parity.codec import octets, words
 from storage.space.parity.reconstruct import Slices, fetch, inspect
 from storage.space.parity.truth import fitting
@@ -54,6 +56,7 @@ async def refill(machine: ParityMachine, slabs: SlabSet, target: Place, pace: Pa
             machine.claims.release(claim)
     if trouble is not None:
         raise trouble
+    await hints.renew(machine, slabs, target, pace)
     return copied
 
 
@@ -64,10 +67,12 @@ async def _refill_step(
     sets = machine.rows[slabs.row]
     page = await machine.truth.load(machine.map.page_of(slabs.row, first))
     base, step = machine.truth.base(first) + 2 * slabs.column, machine.map.group * 2
-    if not any(page[base + 1 : base + count * step : step]):
-        return 0
     buffer = memoryview(bytearray(count * BLOCK_BYTES))
     try:
+        own = await hints.read(machine, target, first, count)
+        end = base + count * step
+        if own[::2] == page[base:end:step] and own[1::2] == page[base + 1 : end : step]:
+            return 0
         await _read(target, first, buffer)
         good = fitting(page, base, step, slabs.seed, first, buffer)
     except DiskFailed as error:
@@ -207,6 +212,7 @@ async def _put_parity(
     generation = next_generation(page[at + 1])
     page[at], page[at + 1] = block_crc(view, slabs.seed, block, generation), generation
     machine.truth.changed(page_number)
+    machine.hints.note(slabs.row, slabs.column, block, 1)
     stripe = block // machine.map.unit_blocks
     machine.unflushed[machine.stripe_number(slabs.row, stripe)] = None
 

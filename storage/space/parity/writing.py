@@ -273,6 +273,10 @@ def put_entries(machine: ParityMachine, number: int, segments: Sequence[Segment]
         base = machine.truth.base(segment.first)
         machine.truth.pages[page_number][base : base + len(segment.new)] = segment.new
         machine.truth.changed(page_number)
+        stripe = segment.first // machine.map.unit_blocks
+        for role in (*segment.data, *range(machine.map.data_columns, machine.map.columns)):
+            column = machine.map.column_of(stripe, role)
+            machine.hints.note(segment.row, column, segment.first, segment.count)
     machine.unflushed[number] = None
 
 

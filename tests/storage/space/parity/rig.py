@@ -15,7 +15,7 @@ from collections.abc import Collection, Sequence
 
 from storage.errors import DiskFailed, PoolFull, SlabLost
 from storage.pool.metadata import CopyRecord, SpaceRecord, SpaceState, pack_copies
-from storage.space.checksums import block_crc
+from storage.space.checksums import PAGE_BYTES, block_crc
 from storage.space.machine import SpaceMachine
 from storage.space.parity.codec import words
 from storage.space.parity.machine import ParityMachine
@@ -23,6 +23,7 @@ from storage.space.parity.map import TRUTH_PAGE_BYTES, ParityMap
 from storage.space.port import SpaceUsage
 from storage.space.resiliency import Provisioning, ResiliencyKind
 from storage.space.slabset import Place, SlabSet
+from storage.space.stripemap import PAGE_SPAN_BYTES
 from storage.units import BLOCK_BYTES, DiskOffset, SpaceOffset
 from tests.sim.disk import PowerCut, SimDisk
 from tests.sim.runtime import InlineRuntime
@@ -83,7 +84,8 @@ class FakeHost:
         self.repaired = 0
         self.machine: ParityMachine | None = None
         self.young: list[SlabSet] = []
-        slabs = disks[0].size_bytes // slab_bytes
+        self.stride = slab_bytes + PAGE_BYTES * -(-slab_bytes // PAGE_SPAN_BYTES)
+        slabs = disks[0].size_bytes // self.stride
         self.free = {number: list(range(slabs - 1, -1, -1)) for number in range(len(disks))}
 
     def disk_failed(self, number: int, error: DiskFailed) -> None:
@@ -107,7 +109,8 @@ class FakeHost:
         slabs.readers = tuple(place for one, place in places if not one.stale)
 
     def place(self, one: CopyRecord) -> Place:
-        return Place(one.disk, self.disks[one.disk], one.slab * self.slab_bytes, 0, one.slab)
+        data = one.slab * self.stride
+        return Place(one.disk, self.disks[one.disk], data, data + self.slab_bytes, one.slab)
 
     async def make_ready(self, slabs: SlabSet, regions: int) -> None:
         raise AssertionError("a parity space has no write-intent log")
@@ -126,15 +129,29 @@ class FakeHost:
         self.state.put_row(row, pack_copies([one for slabs in sets for one in slabs.copies]))
 
     async def allocate_row(self, space: SpaceMachine, row: int) -> None:
-        disks = sorted((n for n in self.free if n not in self.out), key=lambda n: -len(self.free[n]))
-        if len(disks) < self.state.record.columns:
-            raise PoolFull("too few disks for a row")
-        columns = [[CopyRecord(n, self.free[n].pop())] for n in disks[: self.state.record.columns]]
+        while True:
+            disks = sorted((n for n in self.free if n not in self.out), key=lambda n: -len(self.free[n]))
+            if len(disks) < self.state.record.columns:
+                raise PoolFull("too few disks for a row")
+            columns = [[CopyRecord(n, self.free[n].pop())] for n in disks[: self.state.record.columns]]
+            if all([await self.zero_checks(copies[0]) for copies in columns]):
+                break
+            for copies in columns:
+                self.free[copies[0].disk].append(copies[0].slab)
         await space.prepare_row(row)
         self.state.put_row(row, pack_copies([one for copies in columns for one in copies]))
         for slabs in space.attach_row(row, columns):
             slabs.is_young = True
             self.young.append(slabs)
+
+    async def zero_checks(self, one: CopyRecord) -> bool:
+        place = self.place(one)
+        try:
+            await place.disk.write(DiskOffset(place.checks), [bytes(self.stride - self.slab_bytes)])
+        except DiskFailed as error:
+            self.disk_failed(place.number, error)
+            return False
+        return True
 
     def release_row(self, space: SpaceMachine, row: int) -> None:
         for slabs in space.row(row) or ():
@@ -193,7 +210,10 @@ class Rig:
         self.map = ParityMap(columns, parities, interleave, slab)
         self.size = rows * self.map.row_bytes
         self.disks = [
-            SimDisk(f"d{n}", (rows + 2) * slab, self.runtime, blocks) for n in range(columns + spares)
+            SimDisk(
+                f"d{n}", (rows + 2) * (slab + PAGE_BYTES * -(-slab // PAGE_SPAN_BYTES)), self.runtime, blocks
+            )
+            for n in range(columns + spares)
         ]
         self.truth = SimDisk("truth", self.map.truth_bytes(self.size), self.runtime, blocks)
         self.slab = slab
@@ -210,6 +230,7 @@ class Rig:
 
     def start(self) -> None:
         self.machine = ParityMachine(self.host, self.host.state, self.slab, 99, DiskSpace(self.truth))
+        self.machine.hints.pages_max = 3
         self.host.machine = self.machine
 
     def listen(self) -> None:
@@ -339,7 +360,7 @@ class Rig:
 
     def rebuild_free(self) -> None:
         taken = {(one.disk, one.slab) for row in self.host.state.rows for one in self.copies(row)}
-        slabs = self.disks[0].size_bytes // self.slab
+        slabs = self.disks[0].size_bytes // self.host.stride
         self.host.free = {
             n: [slab for slab in range(slabs - 1, -1, -1) if (n, slab) not in taken]
             for n in range(len(self.disks))
@@ -377,7 +398,7 @@ class Rig:
 
     def rot(self, row: int, column: int, block: int) -> None:
         one = (self.host.state.columns(row) or [])[column][0]
-        at = one.slab * self.slab + block * BLOCK_BYTES
+        at = one.slab * self.host.stride + block * BLOCK_BYTES
         self.disks[one.disk].rot(at, BLOCK_BYTES, self.rng)
 
     def truth_page(self, row: int, block: int) -> int:

@@ -160,8 +160,11 @@ def test_a_disk_that_was_away_gets_what_it_missed_and_nothing_else() -> None:
         assert [one.stale for one in rig.copies(0)].count(True) == 1
         assert not any(one.stale for one in rig.copies(1)), "nothing was written to the second row"
         rig.bring_back()
+        read = rig.disks[1].reads
         copied = await rig.refill_all()
         assert copied <= BLOCK_BYTES
+        steps = rig.map.slab_blocks // rig.map.unit_blocks
+        assert rig.disks[1].reads - read <= steps + 2, "entries of every step, blocks of one, and these again"
         await rig.check_redundancy()
 
     rig.run(work())
