@@ -82,8 +82,8 @@ class Copies:
         slabs.readers = tuple(readers)
 
     def disk_failed(self, number: int, error: DiskFailed) -> None:
-        member = self.members[number]
-        if member.disk is None:
+        member = self.members.get(number)
+        if member is None or member.disk is None:
             return
         member.gone, member.disk = member.disk, None
         member.failure = str(error)
@@ -127,9 +127,9 @@ class Copies:
         space.dirty.pop(slabs, None)
 
     async def read_failed(self, number: int, error: DiskFailed) -> None:
-        member = self.members[number]
-        disk = member.disk
-        if disk is None:
+        member = self.members.get(number)
+        disk = member.disk if member is not None else None
+        if member is None or disk is None:
             return
         now = self._runtime.now()
         member.read_errors += 1

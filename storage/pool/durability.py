@@ -42,6 +42,11 @@ class Durability(Copies):
         self._commits = Batcher(runtime, "pool commit", self._commit_work)
         self._intents = Batcher(runtime, "pool intents", self._intent_work)
 
+    async def settle_batches(self) -> None:
+        """Returns when no flush and no image of an intent log that began before is under way."""
+        await self._flushes.run()
+        await self._intents.run()
+
     # -- the write-intent log ------------------------------------------------------------------------------
 
     async def make_ready(self, slabs: SlabSet, regions: int) -> None:

@@ -117,17 +117,19 @@ class PoolHost(PoolCore):
         pool = self.state.pool
         self.change(replace(pool, next_disk=self.state.next_disk()))
         self.change(DropDiskRecord(number))
-        await self.commit()
         member = self.members.pop(number)
         del self.free[number]
-        if member.disk is not None:
-            try:
+        try:
+            await self.commit()
+            await self.settle_batches()  # a flush or an image of the log may still be on its way there
+            if member.disk is not None:
                 await opening.wipe(member.disk)
-            except DiskFailed as error:
-                member.failure = str(error)  # its label says Split from now on
-        for disk in (member.disk, member.gone):
-            if disk is not None:
-                await disk.close()
+        except DiskFailed as error:
+            member.failure = str(error)  # its label says Split from now on
+        finally:
+            for disk in (member.disk, member.gone):
+                if disk is not None:
+                    await disk.close()
 
     # -- copies --------------------------------------------------------------------------------------------
 

@@ -6,7 +6,13 @@ cut the data of a write may have reached one disk and its checksum another):
     candidates = {(d, e): crc(d) fits e}      -> the newest generation wins
     none, some entry says "never written"     -> never written: the content before the torn write, zeros
     none, `adopt`                             -> the first copy's content, with a new entry: a torn write
+    none, not `adopt`, most pages that can be trusted say "never written" -> never written
     none, not `adopt`                         -> the newest entry stays; reads of the block say BlockCorrupt
+
+A page of which nothing fits, no entry any data and no entry another page's, is not this slab's: it is what
+the slab's
+last owner left, where the zeroing of a new slab got lost. A disk that lost what it had confirmed may
+bring back an entry of before a trim; two copies that know better outvote it.
 
 `adopt` only inside regions that the intent logs of all current copies' disks name: elsewhere a mismatch is
 rot, and adopting it would turn rot into data. Then every copy gets the winner's data; the caller writes the
@@ -18,6 +24,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from storage.errors import DiskFailed
 from storage.space.checksums import block_crc, entry, is_newer, next_generation, put
@@ -74,6 +82,8 @@ async def settle_blocks(
     written again. Raises: DiskFailed."""
     known = [page for position, page in enumerate(pages) if position not in unreadable]
     merged = array("I", known[0])
+    trusted = [_share_entries(page, known) for page in known]
+    open_blocks: list[int] = []
     for block in blocks:
         entries = [entry(page, block) for page in known]
         if not any(generation for _, generation in entries):
@@ -85,12 +95,27 @@ async def settle_blocks(
         winner, chosen = _pick(slabs.seed, index, entries, readable, adopt and bool(readable))
         put(merged, block, array("I", chosen))
         if winner is None:
+            open_blocks.append(block)
             continue
+        trusted = [is_so or one == chosen for is_so, one in zip(trusted, entries, strict=True)]
         for place, buffer in zip(places, buffers, strict=True):
             if buffer is None or buffer != winner:
                 await write_verified(space, place, place.data + at, winner)
                 space.host.count_repair(place.number, 1)
+    for block in open_blocks if not adopt else ():
+        votes = [entry(page, block)[1] for page, is_so in zip(known, trusted, strict=True) if is_so]
+        empty = sum(1 for page in known if not any(page))
+        nothing = votes.count(0) + empty
+        if nothing > (len(votes) + empty) / 2:
+            put(merged, block, array("I", (0, 0)))
     return merged
+
+
+def _share_entries(page: array[int], pages: Sequence[array[int]]) -> bool:
+    """Does another copy have an entry of this page, at the same block?"""
+    mine = np.frombuffer(page, np.uint64)
+    others = [np.frombuffer(one, np.uint64) for one in pages if one is not page]
+    return any(bool(np.any((mine == other) & (mine != 0))) for other in others)
 
 
 async def _read_block(space: MirrorSpace, slabs: SlabSet, place: Place, at: int) -> memoryview | None:

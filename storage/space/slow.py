@@ -200,7 +200,8 @@ async def _read_page(space: MirrorSpace, slabs: SlabSet, number: int) -> array[i
         if not unreadable and all(page == pages[0] for page in pages):
             return pages[0]
         try:
-            blocks = [i for i in range(PAGE_BLOCKS) if len({entry(page, i) for page in pages}) > 1]
+            last = min(PAGE_BLOCKS, space.slab_bytes // BLOCK_BYTES - number * PAGE_BLOCKS)
+            blocks = [i for i in range(last) if len({entry(page, i) for page in pages}) > 1]
             merged = await settle_blocks(space, slabs, number, places, pages, blocks, adopt=False)
             for place, page in zip(places, pages, strict=True):
                 if page != merged or unreadable:

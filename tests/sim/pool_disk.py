@@ -40,6 +40,9 @@ class PoolDisk(FaultyDisk):
         if self.unreadable:
             blocks = range(offset // BLOCK_BYTES, (offset + sum(map(len, data))) // BLOCK_BYTES)
             self.unreadable.difference_update(blocks)
+        if self.misdirect_next is not None:  # it stays on the disk
+            length = sum(map(len, data))
+            self.misdirect_next = min(self.misdirect_next, len(self.content) - length - BLOCK_BYTES)
         super()._write(offset, data)
 
     def _maybe_fail(self) -> None:

@@ -107,8 +107,8 @@ class SpaceModel:
             content = bytes(found[at : at + SECTOR])
             value = self._find(sector, content, began, ended)
             assert value is not None, self._complain("read", sector, content, began)
-            value.end = min(value.end, ended)
             if content != ZERO:  # of several zeros nobody knows which one it was
+                value.end = min(value.end, ended)
                 value.weak = False
 
     def _find(self, sector: int, content: bytes, began: int, ended: int) -> Value | None:
@@ -135,9 +135,18 @@ class SpaceModel:
                 self._survives(sector, found, is_lenient)
                 settled.append([Value(found, now, now)])
             else:
-                settled.append(self._values[sector])
+                settled.append([self._perhaps(value, now) for value in self._survivors(sector)])
         self._values = settled
         self._flushed = now
+
+    def may_have_lost(self) -> None:
+        """What was not flushed may be gone, though the power was on: the only disk of a block was away."""
+        now = self.now()
+        for sector in range(len(self._values)):
+            under_way = [value for value in self._values[sector] if value.end == OPEN]
+            ended = [value for value in self._survivors(sector) if value.end != OPEN]
+            if len(ended) > 1:
+                self._values[sector] = [*(self._perhaps(value, now) for value in ended), *under_way]
 
     def audit(self, content: list[bytes | None]) -> None:
         """All of it was read, with nobody writing."""
@@ -154,13 +163,27 @@ class SpaceModel:
         recent = [value for value in values if value.durable_end >= self._flushed]
         if any(value.fresh for value in self._block(sector)) or (is_lenient and recent):
             return
-        for value in values:
-            if value.content == found and not any(
+        if any(value.content == found for value in self._survivors(sector)):
+            return
+        raise AssertionError(self._complain("power cut", sector, found, self._flushed))
+
+    def _survivors(self, sector: int) -> list[Value]:
+        """What a power cut may leave."""
+        values = self._values[sector]
+        return [
+            value
+            for value in values
+            if not any(
                 other.begin > value.durable_end and other.durable_end < self._flushed and not other.unsure
                 for other in values
-            ):
-                return
-        raise AssertionError(self._complain("power cut", sector, found, self._flushed))
+            )
+        ]
+
+    def _perhaps(self, value: Value, now: int) -> Value:
+        """One of several, nobody knows which."""
+        one = Value(value.content, now, now)
+        one.weak = one.unsure = True
+        return one
 
     def _block(self, sector: int) -> Iterator[Value]:
         """Values of the sector's block that no flush covers: fresh ones make all of it undefined."""

@@ -108,7 +108,7 @@ class PoolSimulation:
         """Disks that were in the pool at some time since they were wiped."""
         self.spares = [self._new_disk(self.plan.disks + number) for number in range(3)]
         self.models: dict[str, SpaceModel] = {}
-        self.fragile: set[str] = set()
+        self.fragile: dict[str, None] = {}
         self.users: list[SpaceUser] = []
         self._hash = hashlib.sha256()
         self.log: list[str] = []
@@ -184,8 +184,11 @@ class PoolSimulation:
 
     async def bring_back(self, disk: PoolDisk) -> None:
         disk.heal()
+        disk.is_closed = False
         disk.fail_next = None
         self.trace("bring back", disk.name, await brought_back(self, disk))
+        for name in self.fragile:
+            self.models[name].may_have_lost()
 
     def started(self, job: int) -> None:
         self.trace("job", job)
@@ -244,7 +247,7 @@ class PoolSimulation:
             await self.pool.create_space(name, kind, size, columns=columns)
             self.models[name] = SpaceModel(name, size)
             if not KINDS[kind]:
-                self.fragile.add(name)
+                self.fragile[name] = None
         await self.pool.close()
 
     async def _open(self) -> None:
@@ -390,7 +393,7 @@ class PoolSimulation:
         """A simple space lost a disk's data: that is never well again."""
         spaces = {space.name: space for space in self.pool.status().spaces}
         bad = {name for name, space in spaces.items() if space.health != "Healthy"}
-        return bool(bad) and bad <= self.fragile and self.budget.was_hurt
+        return bool(bad) and bad <= set(self.fragile) and self.budget.was_hurt
 
     async def _check_disks(self) -> None:
         core = self.pool._core
