@@ -21,7 +21,7 @@ def node_faults(node: Node) -> list[Fault]:
     volumes = []
     for name, mounted in sorted(node.volumes.items()):
         usage = mounted.volume.usage()
-        volumes.append(VolumeSeen(name, usage.total_bytes, usage.total_bytes - usage.free_bytes))
+        volumes.append(VolumeSeen(name, usage.total_bytes, usage.used_bytes))
     return node.pool.faults(volumes)
 
 

@@ -196,6 +196,7 @@ class CatalogFileSystem(Tiering):
         )
         return VolumeUsage(
             allocator.clusters << limits.CLUSTER_SHIFT,
+            allocator.used << limits.CLUSTER_SHIFT,
             min(free, thin) >> limits.CLUSTER_SHIFT << limits.CLUSTER_SHIFT,
             limits.CLUSTER_BYTES,
             512,

@@ -102,9 +102,11 @@ class ExtendedAttribute:
 
 @dataclass(frozen=True, slots=True)
 class VolumeUsage:
-    """Bytes, and what never changes in the life of a volume."""
+    """Bytes, and what never changes in the life of a volume. Of a thin volume less may be free than isn't
+    used: what its pool has left."""
 
     total_bytes: int
+    used_bytes: int
     free_bytes: int
     cluster_bytes: int
     sector_bytes: int

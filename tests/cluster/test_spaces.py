@@ -101,6 +101,21 @@ def test_volumes_of_each_resiliency_are_made_grown_and_there_again(
     on_node(state, second)
 
 
+def test_a_thin_volume_larger_than_its_pool_is_no_fault(tmp_path: Path) -> None:
+    """Volume.Capacity tells how much of the volume its files take, not how little the pool has left: that is
+    StoragePool.PoolCapacityThresholdExceeded."""
+
+    async def body(node: Node) -> None:
+        await make_pool(node, tmp_path, disks=4)
+        await perform(node, "volume.create", {"name": "v", "size_bytes": 100_000 * MIB})
+        await write(node, "f", bytes(MIB))
+        usage = catalog(node).usage()
+        assert usage.used_bytes == MIB and usage.free_bytes < usage.total_bytes // 10
+        assert await perform(node, "health", {}) == {"health": "Healthy", "faults": []}
+
+    on_node(new_state(tmp_path), body)
+
+
 def test_a_volume_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
     async def body(node: Node) -> None:
         await make_pool(node, tmp_path, disks=2)

@@ -97,7 +97,13 @@ class MemoryFileSystem:
     quotas = None
 
     def usage(self) -> VolumeUsage:
-        return VolumeUsage(self._total_bytes, self._total_bytes - self._used_bytes, self._cluster_bytes, 512)
+        return VolumeUsage(
+            self._total_bytes,
+            self._used_bytes,
+            self._total_bytes - self._used_bytes,
+            self._cluster_bytes,
+            512,
+        )
 
     def fold(self, name: str) -> str:
         return name.upper() if name.isascii() else name.translate(_UPCASE).translate(_ASCII)

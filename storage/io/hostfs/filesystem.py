@@ -111,7 +111,11 @@ class HostFileSystem(HostKept):
         except OSError as error:
             raise host_error(error, "measure", self._root_path) from error
         return VolumeUsage(
-            found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize, CLUSTER_BYTES, 512
+            found.f_blocks * found.f_frsize,
+            (found.f_blocks - found.f_bfree) * found.f_frsize,
+            found.f_bavail * found.f_frsize,
+            CLUSTER_BYTES,
+            512,
         )
 
     def fold(self, name: str) -> str:
