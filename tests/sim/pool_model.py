@@ -126,7 +126,7 @@ class SpaceModel:
 
     def power_cut(self, content: list[bytes | None], is_lenient: bool) -> None:
         """What the space holds once it is open again, by sector; None: it cannot be read. `is_lenient`:
-        sectors written since the last flush may hold anything (a disk was damaged otherwise, too)."""
+        blocks written since the last flush may hold anything (a disk was damaged otherwise, too)."""
         assert len(content) * SECTOR == self.size_bytes
         now = self.now()
         settled: list[list[Value]] = []
@@ -159,9 +159,8 @@ class SpaceModel:
         return any(True for _ in self._block(offset // SECTOR))
 
     def _survives(self, sector: int, found: bytes, is_lenient: bool) -> None:
-        values = self._values[sector]
-        recent = [value for value in values if value.durable_end >= self._flushed]
-        if any(value.fresh for value in self._block(sector)) or (is_lenient and recent):
+        recent = list(self._block(sector))
+        if any(value.fresh for value in recent) or (is_lenient and recent):
             return
         if any(value.content == found for value in self._survivors(sector)):
             return

@@ -23,6 +23,7 @@ from storage.pool.metadata import RetireMissing, Usage
 from storage.pool.pool import Pool
 from storage.space.mirror import MirrorSpace
 from storage.units import SpaceOffset
+from tests.sim.describe import describe
 from tests.sim.disk import PowerCut
 from tests.sim.pool_disk import PoolDisk
 from tests.sim.pool_faults import Budget, Nemesis, brought_back
@@ -208,12 +209,22 @@ class PoolSimulation:
         return self._hash.hexdigest()[:16]
 
     async def _main(self) -> None:
-        with trio.fail_after(STUCK_S):
-            await self._live(self._create, None)
-            for number in range(self.plan.lives):
-                self._life = number
-                await self._live(self._work, self.plan.cuts[number])
-            await self._live(self._recover, "close")
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch, trio.lowlevel.current_task())
+                await self._live(self._create, None)
+                for number in range(self.plan.lives):
+                    self._life = number
+                    await self._live(self._work, self.plan.cuts[number])
+                await self._live(self._recover, "close")
+                nursery.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            raise _only(group) from None
+
+    async def _watch(self, main: trio.lowlevel.Task) -> None:
+        """Everything ends in time, whatever failed."""
+        await trio.sleep(STUCK_S)
+        raise AssertionError(f"stuck after {STUCK_S} s:\n" + "\n".join(describe(main)))
 
     async def _live(self, main, end: str | None) -> None:
         """One life of the pool: `main` runs in it, and it ends as `end` says."""

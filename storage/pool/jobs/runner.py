@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from storage.errors import StorageError
+from storage.pool.batcher import detached
 from storage.pool.jobs.crew import Crew, Held
 from storage.pool.jobs.job import Job, JobKind, JobState, JobStatus
 from storage.pool.jobs.pace import JobStopped, QueueDepth, Throttle
@@ -95,13 +96,17 @@ class JobRunner:
         if len(self._live) >= JOBS_MAX:
             raise ValueError(f"{JOBS_MAX} jobs are running already; wait for one or cancel one")
         live = self._add(Job(self._host.take_job_id(), kind, target, name, is_background))
-        try:
-            await self._save(live)
-        except StorageError:
-            del self._live[live.job.id]
-            raise
-        self._spawn(live)
-        return live.job.id
+
+        async def begin() -> int:
+            try:
+                await self._save(live)
+            except StorageError:
+                del self._live[live.job.id]
+                raise
+            self._spawn(live)
+            return live.job.id
+
+        return await detached(self._runtime, begin, "begin a job")
 
     def resume_saved(self, saved: Iterable[SavedJob]) -> None:
         """Go on with what a crash or the end of the server left."""

@@ -354,3 +354,19 @@ def test_the_last_32_finished_jobs_are_remembered():
             rig.runner.status(1)
 
     run(rig, work)
+
+
+def test_a_cancelled_caller_leaves_no_job_half_begun():
+    """Seed 67 of the pool simulation: the caller was cancelled while the record was written; the job was
+    never run, and whoever closed the pool waited for it for ever."""
+    rig = Rig(count=1)
+
+    async def work() -> None:
+        submitting = rig.submit()
+        submitting.send(None)  # waits for its record
+        submitting.close()  # cancelled there
+        await rig.runtime.sleep(1)
+        assert [one.state for one in rig.runner.jobs()] == ["Completed"]
+        await rig.runner.stop()
+
+    run(rig, work)
