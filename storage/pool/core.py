@@ -28,7 +28,8 @@ awaited. Source: docs/formats/.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from storage.errors import DiskFailed, PoolFull, PoolUnavailable, StorageError
@@ -75,7 +76,10 @@ class PoolCore(Durability):
     def rows_available(self, space: SpaceMachine) -> int:
         record = space.state.record
         disks, domains, preferred = self.disks_for(record)
-        return rows_available(disks, domains, *shape_of(record), preferred)
+        sets, apart = shape_of(record)
+        away, away_domains, lacking = self._away_for(record, domains)
+        there = rows_available(disks, domains, sets, apart - lacking, preferred)
+        return min(there, rows_available(away, away_domains, sets, lacking)) if lacking else there
 
     def disks_for(
         self, record: SpaceRecord, is_repair: bool = False
@@ -96,7 +100,46 @@ class PoolCore(Durability):
                 preferred.append(member.number)
         return disks, domains, preferred
 
-    async def allocate_row(self, space: SpaceMachine, row: int) -> None:
+    def _away_for(
+        self, record: SpaceRecord, domains: Mapping[int, str]
+    ) -> tuple[dict[int, FreeSlabs], dict[int, str], int]:
+        """Disks that are away, their fault domains, and how many of each set of a new row must lie on them,
+        as too few are there (`domains`). 0: enough are, or more are away than the space tolerates."""
+        _, apart = shape_of(record)
+        lacking = apart - len(set(domains.values()))
+        if not 0 < lacking <= record.tolerance:
+            return {}, {}, 0
+        free: dict[int, FreeSlabs] = {}
+        away: dict[int, str] = {}
+        for number, disk in self.state.disks.items():
+            usage = Usage.AUTO_SELECT if disk.usage is Usage.RETIRED else disk.usage
+            domain = domain_of(disk, record.awareness)
+            if self.members[number].disk is not None or domain in domains.values():
+                continue
+            if may_hold(replace(disk, usage=usage), record, is_repair=False):
+                free[number], away[number] = self.free[number], domain
+        return free, away, lacking
+
+    def _choose_row(self, record: SpaceRecord, row: int, is_whole: bool) -> list[list[CopyRecord]]:
+        """Where too few disks are there, copies are given slabs on disks that are away: they are stale, and
+        made when these come back, or by repair elsewhere. Raises PoolFull."""
+        disks, domains, preferred = self.disks_for(record)
+        sets, apart = shape_of(record)
+        away, away_domains, lacking = self._away_for(record, domains)
+        if is_whole or not lacking:
+            return choose_row(disks, domains, sets, apart, row, preferred)
+        missing = choose_row(away, away_domains, sets, lacking, row)
+        try:
+            chosen = choose_row(disks, domains, sets, apart - lacking, row, preferred)
+        except PoolFull:
+            self._give_back([copy for copies in missing for copy in copies])
+            raise
+        return [
+            [*here, *(copy._replace(stale=True) for copy in there)]
+            for here, there in zip(chosen, missing, strict=True)
+        ]
+
+    async def allocate_row(self, space: SpaceMachine, row: int, is_whole: bool = False) -> None:
         self.require_usable()
         if len(self._young) > intents.YOUNG_ROWS_MAX:
             await self.flush_all()
@@ -104,9 +147,8 @@ class PoolCore(Durability):
         sets, apart = shape_of(record)
         self.require_map_space(sets * apart)
         while True:
-            disks, domains, preferred = self.disks_for(record)
             try:
-                chosen = choose_row(disks, domains, sets, apart, row, preferred)
+                chosen = self._choose_row(record, row, is_whole)
             except PoolFull:
                 if not self._limbo:
                     raise
@@ -114,7 +156,7 @@ class PoolCore(Durability):
                 continue
             flat = [copy for copies in chosen for copy in copies]
             errors = await gather(self._runtime, [self.zero_checks(copy) for copy in flat], "zero checksums")
-            if not any(errors) and all(self.members[copy.disk].disk is not None for copy in flat):
+            if not any(errors) and all(self.members[copy.disk].disk or copy.stale for copy in flat):
                 break
             self._give_back(flat)
         try:

@@ -251,7 +251,7 @@ class PoolSpaces:
         row_bytes = machine.state.record.data_columns * core.slab_bytes
         for row in range(-(-size_bytes // row_bytes)):
             if row not in machine.state.rows:
-                await core.allocate_row(machine, row)
+                await core.allocate_row(machine, row, is_whole=True)
                 if row % ROWS_PER_COMMIT == 0:
                     await core.commit()
         await core.commit()
