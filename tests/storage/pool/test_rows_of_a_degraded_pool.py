@@ -69,17 +69,19 @@ def test_new_rows_are_written_while_disks_are_away_and_made_whole_when_they_are_
 
 
 def test_no_row_is_made_when_more_disks_are_away_than_the_space_tolerates():
-    """A simple space on two columns tolerates no loss."""
-    world = World([4 << 20] * 2)
+    world = World([16 << 20] * 5)
 
     async def main() -> None:
         pool = await Pool.create(world.disks, "p", runtime=world.runtime, slab_bytes=SLAB)
-        space = await pool.create_space("s", "simple", SIZE, columns=2)
-        await pool.create_space("m", "mirror", SIZE)
-        world.disks[0].fail()
-        await pool.space("m").write(SpaceOffset(0), [pattern(0)])
+        await pool.create_space("s", "parity", SIZE, columns=5)
+        machine = next(one for one in pool._core.spaces.values() if one.name == "s")
+        for lost, rows in enumerate((True, True, False)):
+            for disk in world.disks[:lost]:
+                disk.fail()
+            await pool._core.flush_disks(set(range(5)))
+            assert bool(pool._core.rows_available(machine)) is rows, lost
         with pytest.raises(PoolFull):
-            await space.write(SpaceOffset(0), [pattern(0)])
+            await pool._core.allocate_row(machine, 0)
 
     world.runtime.run(main())
 
