@@ -59,8 +59,8 @@ async def write_at(space: MirrorSpace, place: Place, offset: int, data: memoryvi
 async def write_verified(space: MirrorSpace, place: Place, offset: int, data: memoryview) -> None:
     """Write, then read it again; a disk that doesn't hold what was written has failed."""
     await write_at(space, place, offset, data)
-    again = memoryview(bytearray(len(data)))
-    await read_at(space, place, offset, again)
+    again = bytearray(len(data))  # compared as bytes; two memoryviews are compared item by item
+    await read_at(space, place, offset, memoryview(again))
     if again != data:
         error = DiskFailed(f"disk {place.disk.name}: byte {offset} does not hold what was written there")
         space.host.disk_failed(place.number, error)

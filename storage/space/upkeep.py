@@ -1,17 +1,16 @@
 """Keeping the copies of a space good while it is used: refill of stale ones, scrub of all.
 
-    refill   stale copy on a disk that is there: pages differ? -> that granule of 64 KiB is copied, verified
-    scrub    every copy that is current: page and data read and verified -> what is bad is written from a
-    good one
+    refill   stale copy on a disk that is there: pages differ? -> those granules of 64 KiB are copied,
+             verified
+    scrub    every copy that is current: page and data read and verified -> what is bad is written from a good
+             one
 
 Refill compares checksum pages instead of keeping a bitmap: the checksum area is the dirty-region map, exact
-and
-durable with the data; an empty slab differs in all that was ever written. The range is claimed while it is
-copied, so writers wait for one granule at most; they write to the stale copy too. Pages follow when all data
-is
-flushed: a power cut in between must not leave an entry without its data, which would never be copied again.
-(What writers write meanwhile is in the target's own intent log: reconcile.py forgets it.) Awaits disks and
-`pace`.
+and durable with the data; an empty slab differs in all that was ever written. The range is claimed while it is
+copied, so writers wait for a few granules at most; they write to the stale copy too. Pages follow when all
+data is flushed: a power cut in between must not leave an entry without its data, which would never be copied
+again. (What writers write meanwhile is in the target's own intent log: reconcile.py forgets it.) Awaits disks
+and `pace`.
 """
 
 from __future__ import annotations
@@ -34,6 +33,8 @@ if TYPE_CHECKING:
 
 GRANULE_BYTES: Final = 64 << 10
 GRANULE_WORDS: Final = GRANULE_BYTES // BLOCK_BYTES * 2
+STEP_GRANULES: Final = 8
+"""Copied at once, if they follow each other: a disk that is waited for gives little in small pieces."""
 
 
 def span_of(space: MirrorSpace, slabs: SlabSet, at: int, length: int) -> tuple[int, int]:
@@ -75,22 +76,34 @@ async def _copy_span(space: MirrorSpace, slabs: SlabSet, number: int, target: Pl
     """What one page speaks of, where the target's page says something else."""
     copied = 0
     theirs = await _page_of(space, slabs, target, number)
-    for granule in range(min(PAGE_SPAN_BYTES, space.slab_bytes) // GRANULE_BYTES):
-        first = granule * GRANULE_WORDS
-        at = number * PAGE_SPAN_BYTES + granule * GRANULE_BYTES
+    granule, end = 0, min(PAGE_SPAN_BYTES, space.slab_bytes) // GRANULE_BYTES
+    while granule < end:
         source = await slow.load_page(space, slabs, number)
-        ours = source[first : first + GRANULE_WORDS]
-        if ours == theirs[first : first + GRANULE_WORDS] or not any(ours[1::2]):
+        count = 0
+        while granule + count < end and count < STEP_GRANULES and _is_other(source, theirs, granule + count):
+            count += 1
+        if not count:
+            granule += 1
             continue
-        await pace(GRANULE_BYTES)
-        claim = await slow.acquire(space, *span_of(space, slabs, at, GRANULE_BYTES))
+        length = count * GRANULE_BYTES
+        at = number * PAGE_SPAN_BYTES + granule * GRANULE_BYTES
+        await pace(length)
+        claim = await slow.acquire(space, *span_of(space, slabs, at, length))
         try:
             if slabs.is_dead:
                 return copied
-            copied += await _copy_granule(space, slabs, number, granule, target)
+            copied += await _copy_granules(space, slabs, number, granule, count, target)
         finally:
             slow.release(space, claim)
+        granule += count
     return copied
+
+
+def _is_other(source: array[int], theirs: array[int], granule: int) -> bool:
+    """Does the granule hold something that the target lacks?"""
+    first = granule * GRANULE_WORDS
+    ours = source[first : first + GRANULE_WORDS]
+    return ours != theirs[first : first + GRANULE_WORDS] and any(ours[1::2])
 
 
 async def _flush(space: MirrorSpace, target: Place) -> None:
@@ -114,19 +127,23 @@ async def _page_of(space: MirrorSpace, slabs: SlabSet, target: Place, number: in
     return theirs
 
 
-async def _copy_granule(space: MirrorSpace, slabs: SlabSet, number: int, granule: int, target: Place) -> int:
+async def _copy_granules(
+    space: MirrorSpace, slabs: SlabSet, number: int, granule: int, count: int, target: Place
+) -> int:
     source = await slow.load_page(space, slabs, number)
     first = granule * GRANULE_WORDS
-    if not any(source[first + 1 : first + GRANULE_WORDS : 2]):
+    if not any(source[first + 1 : first + count * GRANULE_WORDS : 2]):
         return 0
-    at = number * PAGE_SPAN_BYTES + granule * GRANULE_BYTES
-    buffer = memoryview(bytearray(GRANULE_BYTES))
-    for begin in range(0, GRANULE_BYTES, space.map.unit_bytes):
-        part = buffer[begin : begin + space.map.unit_bytes]
+    at, length = number * PAGE_SPAN_BYTES + granule * GRANULE_BYTES, count * GRANULE_BYTES
+    buffer = memoryview(bytearray(length))
+    begin = 0
+    while begin < length:
+        size = min(length - begin, space.map.unit_bytes - (at + begin) % space.map.unit_bytes)
         offset = space.map.unmap(slabs.row, slabs.column, at + begin)
-        await slow.read_aligned(space, offset, part, is_claimed=True)
+        await slow.read_aligned(space, offset, buffer[begin : begin + size], is_claimed=True)
+        begin += size
     await write_verified(space, target, target.data + at, buffer)
-    return GRANULE_BYTES
+    return length
 
 
 async def _write_page(space: MirrorSpace, slabs: SlabSet, number: int, target: Place) -> None:

@@ -103,9 +103,9 @@ def _runs(good: list[bool]) -> Iterator[tuple[int, int]]:
 
 async def _check(machine: ParityMachine, slabs: SlabSet, first: int, view: memoryview, target: Place) -> None:
     """Read back what was written: the disk has it, or it is out. Raises DiskFailed."""
-    check = memoryview(bytearray(len(view)))
+    check = bytearray(len(view))  # compared as bytes; two memoryviews are compared item by item
     try:
-        await _read(target, first, check)
+        await _read(target, first, memoryview(check))
         if check != view:
             raise DiskFailed(
                 f"disk {target.disk.name}: slab {target.slab} block {first} reads back other than written"
