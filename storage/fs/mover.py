@@ -38,7 +38,7 @@ PIECE_CLUSTERS: Final = (1 << 20) >> CLUSTER_SHIFT
 ATTEMPTS_FREE: Final = 2
 """How often a piece is copied while others may write to it; afterwards they wait."""
 ATTEMPTS_MAX: Final = 4
-SCAN_ROWS: Final = 1000
+SCAN_ROWS: Final = 250
 """Rows of `extents` read at once: a millisecond or two of the loop."""
 OWNERS_MAX: Final = 256
 """Clusters that more runs refer to stay where they are."""

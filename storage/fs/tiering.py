@@ -24,7 +24,7 @@ from storage.fs.placement import TierSettings
 from storage.fs.port import Node, NodeId, Stream
 from storage.fs.thin import Thin
 from storage.space.port import Space
-from storage.tier.heat import RANGE_BYTES, RANGE_SHIFT
+from storage.tier.heat import RANGE_BYTES, RANGE_SHIFT, pack
 from storage.tier.plan import Move, RangeUse, plan_moves
 from storage.tier.space import Tier
 
@@ -123,7 +123,7 @@ class Tiering(Thin):
             try:
                 if now - saved >= SAVE_S:
                     saved = now
-                    self._save_heat()
+                    await self._save_heat()
                 if now - passed >= self._settings.pass_s:
                     budget = int(self._settings.rate_bytes_s * self._settings.pass_s / 2)
                     passed = now
@@ -153,12 +153,15 @@ class Tiering(Thin):
         if not self._armed:
             self._arm()
 
-    def _save_heat(self) -> None:
+    async def _save_heat(self) -> None:
         """Raises: VolumeFull if the catalog has no room for it."""
         heat = self._heat
-        if heat is None or self._failure is not None:
+        if heat is None or self._ended():
             return
-        pieces = heat.dump(self._runtime.now(), limits.HEAT_SAVED_MAX)
+        snapshot = heat.snapshot(self._runtime.now())
+        pieces = await self._runtime.blocking(lambda: pack(snapshot, limits.HEAT_SAVED_MAX))
+        if self._ended():
+            return
         self._admit(8 * len(pieces) + 1)
         self._run("insert or replace into heat values(?,?)", list(enumerate(pieces)))
         self._run("delete from heat where id >= ?", [(len(pieces),)])
@@ -178,7 +181,7 @@ class Tiering(Thin):
         await self._stop_moving()
         if not self._closed:
             try:
-                self._save_heat()
+                await self._save_heat()
             except StorageError:
                 pass  # Heat is a hint; if it is more than want of room, closing fails by itself.
         await super().close()
@@ -199,7 +202,8 @@ class Tiering(Thin):
             size = allocator.size_of(Tier.FAST) << CLUSTER_SHIFT
             taken = allocator.taken_of(Tier.FAST) << CLUSTER_SHIFT
             budget = 2 * (size + taken) if budget_bytes is None else budget_bytes
-            moves = plan_moves(await self._uses(), size, taken, budget, self.policy)
+            uses = await self._uses()
+            moves = await self._runtime.blocking(lambda: plan_moves(uses, size, taken, budget, self.policy))
             await self._carry_out_moves(moves, pace, result)
             self._moved_bytes.passes += 1
             self._moved_bytes.last_pass = self._runtime.filetime()
@@ -297,6 +301,10 @@ class Tiering(Thin):
         Raises: ValueError without tiers; VolumeFull if too many files are pinned, or the catalog is full."""
         if self._heat is None:
             raise ValueError("the volume has no tiers to pin a file to")
+        found = self.node(node.id)
+        if found is None:
+            return MoveResult()  # It was deleted before this began.
+        node = found
         if node.id not in self._pins and len(self._pins) >= limits.PINS_MAX:
             raise VolumeFull(f"{limits.PINS_MAX} files are pinned, which is the most")
         self._admit(1)
@@ -340,8 +348,10 @@ class Tiering(Thin):
 
     async def unpin(self, node: Node) -> None:
         """The file is treated as any other again; nothing is moved now."""
-        if self._pins.pop(node.id, None) is None:
+        found = self.node(node.id)
+        if found is None or self._pins.pop(node.id, None) is None:
             return
+        node = found
         self._admit(0)
         self._run("delete from pins where node=?", [(node.id,)])
         self._touch(node, node.private)  # type: ignore[arg-type]

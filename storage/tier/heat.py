@@ -1,6 +1,6 @@
 """How much the ranges of a volume's files are used: bytes read and written, an older one counting less. Pure.
 
-    hot path --recent[key] += bytes--> recent --fold(now)--> table --dump/load--> the catalog
+    hot path --recent[key] += bytes--> recent --fold(now)--> table --snapshot, pack / load--> the catalog
 
 A key is a stream's id and the number of its 1 MiB range. What was counted halves each half-life, so a range's
 heat is about the bytes that went through it during the last one and a half half-lives. Values in `table` are
@@ -146,15 +146,14 @@ class Heat:
             self._table = {key: value for key, value in self._table.items() if key >> KEY_SHIFT not in gone}
 
     # saving -----------------------------------------------------------------------------------------
-    def dump(self, now: float, ranges_max: int) -> list[bytes]:
-        """The hottest ranges as of `now`, in pieces: stream, range, heat (u64, u64, f64, little-endian)."""
+    def snapshot(self, now: float) -> dict[int, float]:
+        """Heat in bytes by key, as of `now`; a copy, for `pack`."""
         self.fold(now)
-        hottest = sorted(self.ranges(now), key=lambda item: (-item.heat_bytes, item.stream, item.number))
-        rows = [_ROW.pack(*item) for item in hottest[:ranges_max]]
-        return [b"".join(rows[at : at + CHUNK_RANGES]) for at in range(0, len(rows), CHUNK_RANGES)]
+        scale = self._scale(now)
+        return {key: value / scale for key, value in self._table.items()}
 
     def load(self, pieces: Iterable[bytes], age_s: float) -> None:
-        """What `dump` gave, `age_s` seconds ago. Raises: CatalogCorrupt."""
+        """What `pack` gave, `age_s` seconds ago. Raises: CatalogCorrupt."""
         fade = 0.5 ** (max(age_s, 0.0) / self._half_life_s) * self._scale(self._folded_at)
         for piece in pieces:
             if len(piece) % _ROW.size:
@@ -164,3 +163,17 @@ class Heat:
                     raise CatalogCorrupt(f"range {index} of stream {stream} has a heat of {heat}")
                 if len(self._table) < self._ranges_max:
                     self._table[stream << KEY_SHIFT | index] = heat * fade
+
+
+def pack(snapshot: dict[int, float], ranges_max: int) -> list[bytes]:
+    """The hottest ranges in pieces: stream, range, heat (u64, u64, f64, little-endian). Needs nothing else,
+    so a thread may do it."""
+    limit = _COLD_BYTES
+    if len(snapshot) > ranges_max:
+        values = numpy.fromiter(snapshot.values(), dtype=numpy.float64, count=len(snapshot))
+        place = len(values) - ranges_max
+        limit = max(limit, float(numpy.partition(values, place)[place]))
+    hotter = [item for item in snapshot.items() if item[1] > limit]
+    chosen = hotter + [item for item in snapshot.items() if item[1] == limit]
+    rows = [_ROW.pack(key >> KEY_SHIFT, key & _RANGE_MASK, heat) for key, heat in chosen[:ranges_max]]
+    return [b"".join(rows[at : at + CHUNK_RANGES]) for at in range(0, len(rows), CHUNK_RANGES)]

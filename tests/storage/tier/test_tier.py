@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from storage.errors import CatalogCorrupt
 from storage.tier import heat as heat_module
-from storage.tier.heat import KEY_SHIFT, RANGE_BYTES, Heat
+from storage.tier.heat import KEY_SHIFT, RANGE_BYTES, Heat, pack
 from storage.tier.plan import Policy, RangeUse, place_new, plan_moves
 from storage.tier.space import GRANULE_BYTES, Segment, Tier, TieredSpace, cut_buffers
 from tests.sim.runtime import InlineRuntime
@@ -131,7 +131,7 @@ def test_heat_is_the_sum_of_what_was_used_halved_each_half_life(steps):
     for (stream, at), value in model.items():
         assert heat.of(stream, at, now) == pytest.approx(value, rel=1e-6)
     again = Heat(50.0)
-    again.load(heat.dump(now, 1000), age_s=3600)
+    again.load(pack(heat.snapshot(now), 1000), age_s=3600)
     for (stream, at), value in model.items():
         expected = value / 2 if value >= 1 else 0
         assert again.of(stream, at, 50.0) == pytest.approx(expected, rel=1e-6)
@@ -189,11 +189,11 @@ def test_saved_heat_that_makes_no_sense_is_refused(piece):
 
 
 def test_only_the_hottest_are_saved():
-    """storage/tier/heat.py, dump: the hottest ranges, in pieces."""
+    """storage/tier/heat.py, pack: the hottest ranges, in pieces."""
     heat = Heat(0.0)
     for stream in range(1, 2001):
         heat.touch(stream << KEY_SHIFT, 10 * stream)
-    pieces = heat.dump(0.0, 1500)
+    pieces = pack(heat.snapshot(0.0), 1500)
     assert len(pieces) == 3
     again = Heat(0.0)
     again.load(pieces, 0.0)
