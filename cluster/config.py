@@ -40,6 +40,7 @@ class NodeConfig:
     require_signing: bool = True
     allow_guest: bool = False
     allow_anonymous: bool = False
+    failed_logon_delay_s: float = 2.0
     dialect_min: str = "2.0.2"
     dialect_max: str = "3.1.1"
 
@@ -107,6 +108,8 @@ def build(kind: type[T], body: Any, source: str) -> T:
                 raise ConfigError(f"{source}: field {name!r} is missing")
             continue
         expected = getattr(hints[name], "__origin__", hints[name])
+        if expected is float and type(body[name]) is int:
+            body[name] = float(body[name])
         if type(body[name]) is not expected:
             raise ConfigError(f"{source}: field {name!r} is no {expected.__name__}")
     return kind(**body)

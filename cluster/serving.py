@@ -17,6 +17,7 @@ from cluster.admin.pipe import PIPE_NAME, AdminPipe
 from cluster.config import NodeConfig, ShareConfig
 from cluster.errors import ConfigError
 from cluster.io.interfaces import host_interfaces
+from smbsrv.guesses import GuessLimits
 from smbsrv.server import Account, NetworkInterface, Server, ServerConfig
 from smbsrv.session import Session
 from smbsrv.share import Share
@@ -25,6 +26,7 @@ from storage.volume import Token, Volume
 if TYPE_CHECKING:
     from cluster.node import Node
 
+LOGON_DELAY_S_MAX = 10.0
 DIALECTS = {"2.0.2": 0x0202, "2.1": 0x0210, "3.0": 0x0300, "3.0.2": 0x0302, "3.1.1": 0x0311}
 
 RIGHTS = {
@@ -127,7 +129,17 @@ def server_config(node: Node) -> ServerConfig:
         anonymous=accounts.anonymous_token() if settings.allow_anonymous else None,
         guest=guest_token(accounts.sid_of(RID_GUEST)) if settings.allow_guest else None,
         interfaces=interfaces_of(settings),
+        guesses=guesses_of(settings),
     )
+
+
+def guesses_of(settings: NodeConfig) -> GuessLimits:
+    """Raises: ConfigError for a delay that is none. Past it, clients would give up before they are
+    answered."""
+    delay_s = settings.failed_logon_delay_s
+    if not 0 <= delay_s <= LOGON_DELAY_S_MAX:
+        raise ConfigError(f"a delay of {delay_s} s after failed logons: 0 (none) to {LOGON_DELAY_S_MAX}")
+    return GuessLimits(period_s=delay_s)
 
 
 def dialects_of(settings: NodeConfig) -> tuple[int, ...]:

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from smbsrv.channel import Channel
     from smbsrv.connection import Connection
 
-_COPIED = frozenset((Command.CHANGE_NOTIFY, Command.LOCK, Command.READ))
+_COPIED = frozenset((Command.CHANGE_NOTIFY, Command.LOCK, Command.READ, Command.SESSION_SETUP))
+_IN_SILENCE = frozenset((Command.SET_INFO, Command.SESSION_SETUP))
 
 Work: TypeAlias = Coroutine[Any, None, Reply]
 
@@ -125,9 +126,9 @@ class Job:
     def may_tell(self) -> bool:
         """Whether an interim response may be sent: for the last of a compound, and CREATE anywhere. A
         SET_INFO waits in silence, as on Windows: Linux renames by CREATE, SET_INFO, CLOSE in one chain, and
-        holds the very handles that have to go first."""
+        holds the very handles that have to go first. So does a SESSION_SETUP, whose responses are hashed."""
         command = self.current.command
-        return command == Command.CREATE or (self._is_last() and command != Command.SET_INFO)
+        return command == Command.CREATE or (self._is_last() and command not in _IN_SILENCE)
 
     def _is_last(self) -> bool:
         return self.index == len(self.requests) - 1

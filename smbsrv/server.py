@@ -20,6 +20,7 @@ from smbproto.security.signing import SigningAlgorithm
 from smbproto.status import Status, StatusError
 from smbsrv.accounts import Accounts, NoAccounts
 from smbsrv.connection import Connection, Driver
+from smbsrv.guesses import Guesses, GuessLimits
 from smbsrv.lease_table import LeaseTable, live_channel, ways_to
 from smbsrv.limits import Limits, need
 from smbsrv.notices import lease_break_message, oplock_break_message
@@ -98,6 +99,7 @@ class ServerConfig:
     """Who a client with an unknown user name is; None: it is refused."""
     interfaces: Sequence[NetworkInterface] = ()
     limits: Limits = field(default_factory=Limits)
+    guesses: GuessLimits = field(default_factory=GuessLimits)
 
 
 @dataclass(slots=True)
@@ -133,6 +135,7 @@ class Server:
         """Connections by ClientGuid, the oldest first ([MS-SMB2] 3.3.1.15 Per Client)."""
         self.leases = LeaseTable()
         self.retelling = Retelling()
+        self.guesses = Guesses(config.guesses)
         self.pipes: dict[str, Callable[[Server, Session], Pipe]] = {}
         """Pipes of this server besides the RPC services, by lower-case name; the node adds its own."""
         self.create_guids: dict[tuple[bytes, bytes], Open] = {}

@@ -71,6 +71,9 @@ def serve(
     ] = True,
     guest: Annotated[bool, typer.Option(help="Let unknown users in as guest")] = False,
     anonymous: Annotated[bool, typer.Option(help="Let clients in without a user")] = False,
+    logon_delay: Annotated[
+        float, typer.Option(help="Seconds between logons of a user after several failed; 0: none")
+    ] = 2.0,
     interface: Annotated[
         list[str] | None, typer.Option(help="ADDRESS[,MBPS] to tell multichannel clients")
     ] = None,
@@ -100,6 +103,7 @@ def serve(
         require_signing=require_signing,
         allow_guest=guest,
         allow_anonymous=anonymous,
+        failed_logon_delay_s=logon_delay,
     )
     password = read_password(password_file, user) if password_file else ""
     guarded(run_directories, ServeOptions(settings, shares, user, password, user2, not no_banner, state))

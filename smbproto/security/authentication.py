@@ -11,10 +11,19 @@ from typing import TypeAlias
 
 from smbproto.status import Status, StatusError
 
-__all__ = ["Authenticated", "AuthenticationFailed", "HashLookup"]
+__all__ = ["Authenticated", "AuthenticationFailed", "HashLookup", "NotYet"]
 
 HashLookup: TypeAlias = Callable[[str, str], bytes | None]
-"""(user, domain) -> NT hash of 16 bytes, or None for an unknown user."""
+"""(user, domain) -> NT hash of 16 bytes, or None for an unknown user. Raises: NotYet."""
+
+
+class NotYet(Exception):
+    """From a look-up: nothing was verified; the acceptor takes the same token again after `wait_s`
+    seconds."""
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(f"ask again in {wait_s:.1f} s")
+        self.wait_s = wait_s
 
 
 class AuthenticationFailed(StatusError):

@@ -19,7 +19,7 @@ from hashlib import md5
 from typing import TypeAlias
 
 from smbproto.errors import WireError
-from smbproto.security.authentication import Authenticated, AuthenticationFailed, HashLookup
+from smbproto.security.authentication import Authenticated, AuthenticationFailed, HashLookup, NotYet
 from smbproto.security.legacy import Rc4, nt_hash, rc4
 from smbproto.security.ntlm_messages import (
     MIC_END,
@@ -174,7 +174,8 @@ class NtlmAcceptor:
         return self._challenge
 
     def authenticate(self, message: bytes, lookup: HashLookup) -> Authenticated:
-        """Who sent this AUTHENTICATE_MESSAGE. Raises: WireError, AuthenticationFailed."""
+        """Who sent this AUTHENTICATE_MESSAGE. Raises: WireError, AuthenticationFailed; NotYet if `lookup`
+        does, and then the message may come again."""
         if self._state is not _State.CHALLENGED:
             raise AuthenticationFailed("NTLM AUTHENTICATE out of turn", Status.INVALID_PARAMETER)
         self._state = _State.DONE
@@ -185,7 +186,11 @@ class NtlmAcceptor:
             raise AuthenticationFailed(f"{answer.domain}\\{answer.user} sent an NTLMv1 response")
         proof, temp = answer.nt_response[:NT_PROOF_BYTES], answer.nt_response[NT_PROOF_BYTES:]
         pairs = _client_pairs(temp)  # malformed is malformed, whoever sent it
-        known = lookup(answer.user, answer.domain)
+        try:
+            known = lookup(answer.user, answer.domain)
+        except NotYet:
+            self._state = _State.CHALLENGED
+            raise
         key = ntowf_v2(_UNKNOWN_USER_HASH if known is None else known, answer.user, answer.domain)
         expected = _hmac_md5(key, self._server_challenge, temp)
         proven = hmac.compare_digest(proof, expected)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from smbproto.errors import WireError
-from smbproto.security.authentication import Authenticated, AuthenticationFailed, HashLookup
+from smbproto.security.authentication import Authenticated, AuthenticationFailed, HashLookup, NotYet
 from smbproto.security.der import Reader, tlv
 from smbproto.security.ntlm import NtlmAcceptor, NtlmInitiator
 from smbproto.security.ntlm_messages import SIGNATURE as NTLMSSP
@@ -168,8 +168,16 @@ class SpnegoAcceptor:
         self._identity: Authenticated | None = None
 
     def step(self, token: bytes, lookup: HashLookup) -> Accepted:
-        """Take the client's next token. Raises: WireError, AuthenticationFailed; it is then over."""
+        """Take the client's next token. Raises: WireError, AuthenticationFailed; it is then over. NotYet if
+        `lookup` does: the same token may come again."""
         state, self._state = self._state, _State.DONE
+        try:
+            return self._step(state, token, lookup)
+        except NotYet:
+            self._state = state
+            raise
+
+    def _step(self, state: _State, token: bytes, lookup: HashLookup) -> Accepted:
         if state is _State.DONE:
             raise AuthenticationFailed("a security token after the end", Status.INVALID_PARAMETER)
         token = _limited(token)

@@ -56,7 +56,9 @@ async def handle(request: Request) -> Reply:
             "security token",
             Status.INVALID_PARAMETER,
         )
-        accepted = setup.step(message.security_buffer)
+        accepted = await setup.step(bytes(message.security_buffer))
+        if session.setups.get(connection) is not setup:
+            raise StatusError(Status.USER_SESSION_DELETED, "it ended while it was being set up")
         if accepted.identity is None:
             body = SessionSetupResponse(security_buffer=accepted.token).encode()
             return Reply(body, Status.MORE_PROCESSING_REQUIRED, preauth=setup.preauth)
@@ -97,7 +99,7 @@ def _new(request: Request) -> tuple[Session, Setup]:
     session.channels[connection] = channel
     connection.channels[session.id] = channel
     request.session_id = session.id
-    setup = Setup.begin(Purpose.NEW, server, connection.endpoint.preauth)
+    setup = Setup.begin(Purpose.NEW, server, connection)
     session.setups[connection] = setup
     return session, setup
 
@@ -113,7 +115,7 @@ def _known(request: Request) -> tuple[Session, Setup]:
     if setup is None:
         if session.state is SessionState.IN_PROGRESS:
             raise StatusError(Status.REQUEST_NOT_ACCEPTED, "the session is being set up elsewhere")
-        setup = Setup.begin(Purpose.AGAIN, request.server, connection.endpoint.preauth)
+        setup = Setup.begin(Purpose.AGAIN, request.server, connection)
         session.setups[connection] = setup
     return session, setup
 
@@ -142,7 +144,7 @@ def _binding(request: Request) -> tuple[Session, Setup]:
     need(len(session.channels) < server.limits.channels_per_session, "channels of a session")
     setup = session.setups.get(connection)
     if setup is None:
-        setup = Setup.begin(Purpose.BINDING, server, connection.endpoint.preauth)
+        setup = Setup.begin(Purpose.BINDING, server, connection)
         session.setups[connection] = setup
     return session, setup
 

@@ -13,6 +13,7 @@ from cluster import config
 from cluster.config import NodeConfig, ShareConfig
 from cluster.errors import ConfigError
 from cluster.io.state import StateDirectory
+from cluster.serving import guesses_of
 
 
 def test_a_configuration_reads_back_as_it_was_written(tmp_path: Path) -> None:
@@ -23,6 +24,19 @@ def test_a_configuration_reads_back_as_it_was_written(tmp_path: Path) -> None:
     shares = [ShareConfig("one", volume="v"), ShareConfig("two", directory="/srv", access={"ana": "read"})]
     state.write("shares.json", config.dump(shares))
     assert state.load_many(ShareConfig, "shares.json") == shares
+
+
+@pytest.mark.parametrize("text", ["0", "2", "0.5"])
+def test_seconds_may_be_whole(tmp_path: Path, text: str) -> None:
+    (tmp_path / "node.json").write_text(f'{{"format": 1, "body": {{"failed_logon_delay_s": {text}}}}}')
+    assert StateDirectory(tmp_path).load_one(NodeConfig, "node.json").failed_logon_delay_s == float(text)
+
+
+@pytest.mark.parametrize("delay_s", [-1.0, 11.0, float("nan")])
+def test_a_delay_that_is_none_is_refused(delay_s: float) -> None:
+    with pytest.raises(ConfigError, match="failed logons"):
+        guesses_of(NodeConfig(failed_logon_delay_s=delay_s))
+    assert guesses_of(NodeConfig(failed_logon_delay_s=0.5)).period_s == 0.5
 
 
 def test_a_secret_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
@@ -43,6 +57,7 @@ def test_a_secret_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
         ('{"format": 1, "body": {"ports": 1}}', "unknown field 'ports'"),
         ('{"format": 1, "body": {"port": "x"}}', "field 'port' is no int"),
         ('{"format": 1, "body": {"port": true}}', "field 'port' is no int"),
+        ('{"format": 1, "body": {"failed_logon_delay_s": "2"}}', "field 'failed_logon_delay_s' is no float"),
     ],
 )
 def test_a_damaged_file_is_named_and_its_fault_told(tmp_path: Path, text: str, says: str) -> None:
