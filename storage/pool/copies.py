@@ -186,7 +186,8 @@ class Copies:
             )
 
     def count_repair(self, number: int, blocks: int) -> None:
-        self.members[number].repaired_blocks += blocks
+        if number in self.members:
+            self.members[number].repaired_blocks += blocks
 
     def unlog(self, number: int, slab: int, regions: int) -> None:
         member = self.members.get(number)

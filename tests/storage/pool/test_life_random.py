@@ -39,6 +39,9 @@ class Lives:
         self.model = Model(SIZE)
         self.away: set[SimDisk] = set()
         self.log: list[str] = []
+        self.trimmed: set[int] = set()
+        """Sectors that nobody refers to; a power cut may bring back what a cached space held there."""
+        self.written: set[int] = set()
         self.pool: Pool
         self.space: Space
 
@@ -65,6 +68,10 @@ class Lives:
             await self.space.read(SpaceOffset(at), memoryview(found)[at : at + (64 << 10)])
         return found
 
+    def check_cut(self, content: bytearray) -> None:
+        self.model.anything.update(self.trimmed)
+        self.model.check_cut(content)
+
     async def check(self) -> None:
         assert await self.content() == self.model.now
 
@@ -76,26 +83,31 @@ class Lives:
             length = min(SIZE - offset, self.rng.choice((1, 512, 4096, 10_000, 60_000, 400_000)))
             data, fresh = self.rng.randbytes(length), self.rng.random() < 0.2
             self.model.write(offset, data, fresh)
+            self.written.update(range(offset // 512, -(-(offset + length) // 512)))
             if not self.space.write_now(SpaceOffset(offset), [data], fresh):
                 await self.space.write(SpaceOffset(offset), [data], fresh)
 
     async def flush(self) -> None:
-        before = self.model.unflushed()
+        before, written = self.model.unflushed(), set(self.written)
         await self.space.flush()
         self.model.flushed(before)
+        self.trimmed -= written
 
     async def trim(self) -> None:
         offset = self.rng.randrange(SIZE)
         length = min(SIZE - offset, self.rng.choice((4096, 70_000, 200_000)))
         self.model.trim(offset, length)
-        if self.cache != 0:  # a power cut may show what the journal's newer data had hidden; nobody refers to it
-            self.model.anything.update(range(offset // 512, -(-(offset + length) // 512)))
+        if self.cache != 0:
+            sectors = range(offset // 512, -(-(offset + length) // 512))
+            self.trimmed.update(sectors)
+            self.written.difference_update(sectors)
         await self.space.trim(SpaceOffset(offset), length)
         self.model.settle(await self.content())
 
     async def fail(self) -> None:
         if len(self.away) < self.tolerance:
-            victim = self.rng.choice([one for one in self.world.disks if one not in self.away])
+            members = [disk for disk in self.world.disks if self.number_of(disk) is not None]
+            victim = self.rng.choice([one for one in members if one not in self.away])
             self.away.add(victim)
             victim.fail()
 
@@ -124,8 +136,8 @@ class Lives:
         """The worst disk goes, another comes."""
         if len(self.world.disks) > 9 or not self.tolerance:
             return
-        choices = sorted(self.away, key=lambda one: one.name) or self.world.disks
-        old = self.rng.choice(choices)
+        members = [disk for disk in self.world.disks if self.number_of(disk) is not None]
+        old = self.rng.choice([disk for disk in members if disk in self.away] or members)
         number = self.number_of(old)
         new = SimDisk(f"d{len(self.log)}x", DISK + (1 << 20), self.world.runtime)
         self.world.disks.append(new)
@@ -179,11 +191,11 @@ class Lives:
         for disk in self.world.disks:
             disk.heal()
         await self.open()
-        self.model.check_cut(await self.content())
+        self.check_cut(await self.content())
 
     async def live(self, steps: int) -> None:
         await self.open()
-        self.model.check_cut(await self.content())
+        self.check_cut(await self.content())
         deeds = [self.write] * 6 + [self.flush] * 4 + [self.trim] * 2 + [self.fail] * 2
         deeds += [self.come_back, self.replace, self.rot, self.even_out, self.restart, self.check]
         for _ in range(steps):
@@ -213,7 +225,7 @@ def live(kind: str, seed: int, lives: int = 4) -> None:
 
     async def end() -> None:
         await one.open()
-        one.model.check_cut(await one.content())
+        one.check_cut(await one.content())
         status = one.pool.status()
         assert status.spaces[0].health == "Healthy", status.spaces[0]
         one.pool._core.state.check()
