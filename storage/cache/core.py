@@ -21,7 +21,7 @@ Source: docs/formats/journal.md, docs/design-spaces.md.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
 from storage.cache import journal
@@ -222,28 +222,29 @@ class CacheCore:
         self.dirty.evict(self.limits.memory_bytes // BLOCK_BYTES)
         self.refresh_room()
 
-    async def write_redo(self, records: list[bytes], runs: list[Run]) -> None:
-        """Durable on return."""
+    def encode_redo(self, records: list[bytes], runs: list[Run]) -> bytearray:
+        """The REDO record of a batch; empty if it needs none."""
+        if not records:
+            return bytearray()
         data = journal.pack_redo(records)
-        buffer = journal.encode_record(
-            Kind.REDO, self.store.identity, self.redo_sequence, self.mark.epoch, runs, data
-        )
-        blocks = len(buffer) // BLOCK_BYTES
-        assert self.redo_place + blocks <= self.mark.geometry.ring_start, "more redo than was announced"
+        number, epoch = self.redo_sequence, self.mark.epoch
+        return journal.encode_record(Kind.REDO, self.store.identity, number, epoch, runs, data)
+
+    def redo_fits(self, buffer: bytearray) -> bool:
+        """Is there room for it in the redo area?"""
+        return self.redo_place + len(buffer) // BLOCK_BYTES <= self.mark.geometry.ring_start
+
+    async def write_redo(self, buffer: bytearray) -> None:
+        """Durable on return."""
+        assert self.redo_fits(buffer), "more redo than was announced"
         try:
             await self.store.write(self.redo_place, buffer)
             await self.store.flush()
         except StorageError as error:
             self.lose(error)
             raise
-        self.redo_place += blocks
+        self.redo_place += len(buffer) // BLOCK_BYTES
         self.redo_sequence += 1
-
-    def redo_fits(self, blocks: int) -> bool:
-        """Is there room in the redo area for a batch of so many blocks?"""
-        if self.is_independent:
-            return True
-        return self.redo_place + redo_blocks(self.backing, blocks) <= self.mark.geometry.ring_start
 
     async def write_mark(self, given_up: list[Segment]) -> int:
         """A mark behind these oldest segments, durable on return; redo records and void notes are behind it
@@ -351,8 +352,10 @@ class CacheCore:
             finally:
                 self.waiting_for_still -= 1
 
-    def stop_moving(self) -> None:
-        self.moving = {}
+    def stop_moving(self, stripes: Iterable[int] | None = None) -> None:
+        """None: all."""
+        gone = set(self.moving if stripes is None else stripes)
+        self.moving = {stripe: None for stripe in self.moving if stripe not in gone}
         self.wake_still()
 
     def wake_still(self) -> None:

@@ -218,9 +218,10 @@ class Destager:
 
     async def _next_batch(self, stripes: deque[int], passed_over: deque[int]) -> None:
         core = self._core
-        if not core.redo_fits(self._batch_blocks_max()) or (core.moving and core.waiting_for_still):
+        if core.moving and core.waiting_for_still:
             await self._checkpoint([])
         taken: Taken = []
+        moving: dict[int, None] = {}
         while stripes and len(taken) < self._batch_blocks:
             stripe = stripes[0]
             if core.passing(stripe) is not None:
@@ -231,15 +232,13 @@ class Destager:
                 break
             stripes.popleft()
             if more:
-                core.moving[stripe] = None
+                moving[stripe] = None
                 taken += more
         if taken:
-            await self._destage(taken)
+            core.moving.update(moving)
+            await self._destage(taken, moving)
             if core.is_independent:
                 core.stop_moving()
-
-    def _batch_blocks_max(self) -> int:
-        return max(self._batch_blocks, self._core.stripe_bytes // BLOCK_BYTES)
 
     def _dirty_in(self, stripe: int) -> Taken:
         """What goes with a batch: all of the stripe if its blocks depend on each other, else what was to go
@@ -265,12 +264,18 @@ class Destager:
                 taken.append((number, version))
         return taken
 
-    async def _destage(self, taken: Taken) -> None:
+    async def _destage(self, taken: Taken, moving: dict[int, None]) -> None:
         core = self._core
-        batch = await self._contents(taken)
-        records = list(await core.backing.prepare(batch))
-        if records:
-            await core.write_redo(records, _placed_runs(taken))
+        try:
+            batch = await self._contents(taken)
+            buffer = core.encode_redo(list(await core.backing.prepare(batch)), _placed_runs(taken))
+            if buffer and not core.redo_fits(buffer):
+                await self._checkpoint([], moving)
+        except StorageError:
+            core.stop_moving(stripes=moving)  # nothing of it was logged or applied
+            raise
+        if buffer:
+            await core.write_redo(buffer)
         core.changes += 1
         await core.backing.apply(batch)
         core.changes += 1
@@ -299,9 +304,9 @@ class Destager:
                 contents[number] = bytes(data[where : where + BLOCK_BYTES])
             at = behind
 
-    async def _checkpoint(self, given_up: list[Segment]) -> int:
-        """What was applied is durable, and the journal needs no more of it. Returns the blocks that it has
-        more room for now."""
+    async def _checkpoint(self, given_up: list[Segment], moving: dict[int, None] | None = None) -> int:
+        """What was applied is durable, and the journal needs no more of it. Stripes `moving` stay in hand.
+        Returns the blocks that it has more room for now."""
         core = self._core
         await core.flush_backing()
         done, self._done = self._done, []
@@ -310,6 +315,7 @@ class Destager:
         if given_up or done or core.moving:
             freed = await core.write_mark(given_up)
         core.stop_moving()
+        core.moving.update(moving or {})
         return freed
 
     # -- a lost journal ------------------------------------------------------------------------------------

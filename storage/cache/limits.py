@@ -28,7 +28,7 @@ class CacheLimits:
     """Contents that aren't in the journal yet; beyond it writers wait for the journal."""
     spill_bytes: int = 2 << 20
     """At so much the journal is written although nobody asked for a flush."""
-    batch_bytes: int = 1 << 20
+    batch_bytes: int = 4 << 20
     """Given to the backing at once."""
     round_bytes: int = 64 << 20
     """Journal that one sweep over the addresses empties, at most."""
