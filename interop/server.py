@@ -88,3 +88,14 @@ def start_pool(folder: Path) -> Target:
         stdout=subprocess.DEVNULL,
     )
     return replace(target, second_user=SECOND_USER, second_password=password)
+
+
+def add_share(folder: Path, name: str, *options: str) -> None:
+    """A further share on the volume of the pool that `start_pool` made in `folder`."""
+    subprocess.run(
+        [sofs(), "--state", folder / "pool", "share", "add", name, "--volume", "demo", *options],
+        check=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )

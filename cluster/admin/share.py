@@ -33,6 +33,7 @@ async def listing(node: Node, args: NoArguments) -> list[dict[str, object]]:
             "path": share.path or "\\",
             "read only": share.read_only,
             "encrypted": share.encrypt,
+            "access-based enumeration": share.access_based_enumeration,
             "access": ", ".join(f"{who}={right}" for who, right in share.access.items()) or "every user=full",
             "remark": share.remark,
         }

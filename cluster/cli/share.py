@@ -21,6 +21,9 @@ def add(
     remark: str = "",
     read_only: bool = False,
     encrypt: Annotated[bool, typer.Option(help="Refuse clients that do not encrypt")] = False,
+    access_based_enumeration: Annotated[
+        bool, typer.Option("--access-based-enumeration", help="List only what the user may read")
+    ] = False,
     access: Annotated[list[str] | None, typer.Option(help="USER=full|change|read; may be repeated")] = None,
 ) -> None:
     """Serve a volume, or a directory of the host, under a name."""
@@ -39,6 +42,7 @@ def add(
         remark=remark,
         read_only=read_only,
         encrypt=encrypt,
+        access_based_enumeration=access_based_enumeration,
         access=rights,
     )
 

@@ -18,9 +18,21 @@ from interop.torture import expect, plan
 from interop.torture.network import own_network
 from interop.torture.run import Outcome, Run
 
+
+def pool(folder: Path) -> Target:
+    """With the share that smb2.acls.ACCESSBASED looks for by name."""
+    target = server.start_pool(folder)
+    try:
+        server.add_share(folder, "hideunread", "--access-based-enumeration")
+    except BaseException:
+        target.stop()
+        raise
+    return target
+
+
 STARTERS: dict[str, Callable[[Path], Target]] = {
     "serve": lambda folder: server.start_serve(folder, "--anonymous"),
-    "pool": server.start_pool,
+    "pool": pool,
     "samba": peers.start_samba,
 }
 
