@@ -252,6 +252,8 @@ class WriteBackCache:
         core = self._core
         if core.claims and core.is_claimed(offset & ~EDGE, (offset + length + EDGE) & ~EDGE):
             return False
+        if fresh and core.refuses(fresh):
+            return False
         dirty = self._dirty
         count = len(dirty.young)
         if length == BLOCK_BYTES and not offset & EDGE:
@@ -322,6 +324,8 @@ class WriteBackCache:
         if core.lost is not None and await self._is_written_through():
             await slow.write_through(core, offset, view, fresh)
             return
+        if core.refuses(fresh) and core.destage_failure is not None:
+            raise core.destage_failure
         if not self._goes_around(offset, len(view), fresh):
             await slow.write(core, offset, view)
             return

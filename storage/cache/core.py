@@ -32,7 +32,7 @@ from storage.cache.port import Backing
 from storage.cache.ring import Ring, Segment
 from storage.cache.status import Counters
 from storage.cache.store import JournalStore
-from storage.errors import StorageError
+from storage.errors import PoolFull, StorageError
 from storage.pool.batcher import Batcher
 from storage.runtime import Event, Runtime
 from storage.space.port import Space
@@ -123,6 +123,8 @@ class CacheCore:
         self.waiting_for_room = 0
         self.on_pressure: Callable[[], None] = lambda: None
         """The destager's; called when there may be something for it to do."""
+        self.on_trimmed: Callable[[], None] = lambda: None
+        """The destager's, too: there may be room behind the cache again."""
         self._usable = self._reserve = 0
         self._promised = 0
         self._room = runtime.event()
@@ -277,6 +279,10 @@ class CacheCore:
         freed = used - self.ring.used
         self.refresh_room()
         return freed
+
+    def refuses(self, fresh: bool) -> bool:
+        """A thin space behind has no room left: what would need more of it is refused, the rest goes on."""
+        return fresh and isinstance(self.destage_failure, PoolFull)
 
     def lose(self, error: StorageError) -> None:
         """The journal can't be written: nothing more is accepted until the destager has seen to it."""

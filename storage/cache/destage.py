@@ -20,7 +20,7 @@ from storage.cache.core import CacheCore
 from storage.cache.dirty import Taken
 from storage.cache.journal import Run, runs_of
 from storage.cache.ring import SEGMENT_BLOCKS_MIN, Segment
-from storage.errors import StorageError
+from storage.errors import PoolFull, StorageError
 from storage.runtime import Event
 from storage.units import BLOCK_BYTES
 
@@ -45,6 +45,7 @@ class Destager:
         self._seen_bytes = -1
         self._done: Taken = []
         self._listed: dict[int, list[int]] = {}
+        self._no_room: PoolFull | None = None
         limits, ring = core.limits, core.ring.geometry.ring_blocks
         self._batch_blocks = max(1, limits.batch_bytes // BLOCK_BYTES)
         self._round_blocks = max(
@@ -52,6 +53,7 @@ class Destager:
         )
         self._spill_blocks = max(1, limits.spill_bytes // BLOCK_BYTES)
         core.on_pressure = self.pressure
+        core.on_trimmed = self.try_again
 
     # -- life ----------------------------------------------------------------------------------------------
 
@@ -75,6 +77,11 @@ class Destager:
         if self._is_waiting and (self._seen_bytes < 0 or self._reason()):
             self._wake.set()
         self._core.check_at = young + CHECK_BLOCKS
+
+    def try_again(self) -> None:
+        """There may be room behind now."""
+        self._retry_at_s = 0.0
+        self._wake.set()
 
     async def _spill(self) -> None:
         try:
@@ -187,6 +194,7 @@ class Destager:
         if not segments:
             return False
         batches = core.counters.batches
+        self._no_room = None
         self._listed = self._listed_in(segments)
         stripes = deque(sorted(self._listed))
         passed_over: deque[int] = deque()
@@ -198,9 +206,11 @@ class Destager:
                 if claim is not None:
                     await claim.done.wait()
                 stripes, passed_over = passed_over, deque()
-        is_whole = not stripes and not passed_over
+        is_whole = not stripes and not passed_over and self._no_room is None
         batches = core.counters.batches - batches
         freed = await self._checkpoint(segments if is_whole else [])
+        if self._no_room is not None:
+            raise self._no_room
         core.throttle.freed(freed * BLOCK_BYTES, self._runtime.now() - begin_s)
         return freed > 0 or batches > 0
 
@@ -236,9 +246,27 @@ class Destager:
                 taken += more
         if taken:
             core.moving.update(moving)
-            await self._destage(taken, moving)
+            try:
+                await self._destage(taken, moving)
+            except PoolFull as error:
+                if len(moving) > 1:
+                    await self._one_by_one(moving)
+                else:
+                    self._no_room = error
             if core.is_independent:
                 core.stop_moving()
+
+    async def _one_by_one(self, stripes: Iterable[int]) -> None:
+        """A thin space has no room for some of them: the others go."""
+        for stripe in stripes:
+            if self._core.passing(stripe) is not None:
+                continue
+            try:
+                taken = self._dirty_in(stripe)
+                self._core.moving[stripe] = None
+                await self._destage(taken, {stripe: None})
+            except PoolFull as error:
+                self._no_room = error
 
     def _dirty_in(self, stripe: int) -> Taken:
         """What goes with a batch: all of the stripe if its blocks depend on each other, else what was to go

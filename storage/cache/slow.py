@@ -279,6 +279,8 @@ async def trim(core: CacheCore, offset: int, length: int) -> None:
                 await core.append()
             core.passed()
             await core.backing.trim(SpaceOffset(start), end - start)
+            if core.destage_failure is not None:
+                core.on_trimmed()
         finally:
             core.passed()
             core.release(claim)

@@ -233,3 +233,34 @@ def test_a_space_that_fails_to_take_the_blocks_is_told_when_the_journal_is_full_
         assert bytes(space._view) == rig.model.now
 
     rig.runtime.run(main())
+
+
+def test_without_room_behind_new_data_is_refused_and_old_data_is_still_overwritten() -> None:
+    """docs/design-spaces.md, thin spaces: at exhaustion writes fail with a clear status, nothing is lost;
+    what
+    is trimmed makes room again."""
+    rig = Rig(4)
+    rig.space.available_bytes = 512 << 10
+
+    async def main() -> None:
+        cache = rig.make()
+        await cache.open()
+        with pytest.raises(PoolFull):
+            for at in range(0, SIZE, 4096):
+                await rig.write(cache, at, rig.rng.randbytes(4096), fresh=True)
+                await rig.runtime.sleep(0.1)
+        rig.model.now[at : at + 4096] = bytes(4096)
+        assert 512 << 10 < at < 1 << 20
+        for old in range(0, 400 << 10, 64 << 10):
+            await rig.write(cache, old, rig.rng.randbytes(4096))
+        await cache.flush()
+        assert await rig.content(cache) == rig.model.now
+        rig.space.available_bytes += SIZE
+        await rig.trim(cache, 1 << 20, 65536)
+        await rig.runtime.sleep(20)
+        assert cache.status().dirty_bytes == 0
+        await rig.write(cache, at, rig.rng.randbytes(4096), fresh=True)
+        await cache.close()
+        assert await rig.content(cache) == rig.model.now
+
+    rig.runtime.run(main())
