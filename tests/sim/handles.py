@@ -73,6 +73,9 @@ class SimLease:
     handles: int = 0
     reads_since: int = 0
     """The moment from which on it has READ caching, if it has."""
+    answering: int = 0
+    """Breaks that are to be acknowledged; of further ones it hears after that."""
+    answered_at_s: float = 0.0
 
     def __repr__(self) -> str:
         return f"lease {self.key.hex()[:16]} state {self.state}"
@@ -144,9 +147,15 @@ class Handle:
         since, wire = self.reads_since, self.client.wire
         if since is None or wire is None or not self.is_certain:
             return False
+        answered_s = 0.0
+        if self.lease is not None:
+            if self.lease.answering:
+                return False
+            answered_s = self.lease.answered_at_s
         for began, ended_s, number in self.stream.changes:
             if number != self.client.number and began > since:
-                heard_s = max(ended_s, wire.stall_until[1]) + HEARD_DELAYS * self.client.sim.plan.wire_delay_s
+                heard_s = max(ended_s, wire.stall_until[1], answered_s)
+                heard_s += HEARD_DELAYS * self.client.sim.plan.wire_delay_s
                 assert now_s <= heard_s, f"{self} has READ caching, and {number} changed it at {ended_s}"
         return True
 

@@ -9,11 +9,12 @@ power_off:    everything at once; what the disks hold then is for `FaultyDisk.po
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import trio
 
+from cluster.volumes import MIRRORS
 from smbproto.security.legacy import nt_hash
 from smbsrv.connection import Connection, Driver
 from smbsrv.io.stream import serve_stream
@@ -24,6 +25,7 @@ from storage.fs.catalog import CatalogFileSystem
 from storage.fs.check import check_catalog
 from storage.objectstore.volume import ObjectStoreVolume
 from storage.pool.pool import Pool
+from storage.space.resiliency import resiliency as find_resiliency
 from storage.volume import Token
 from tests.sim.disk import PowerCut
 from tests.sim.faultydisk import FaultyDisk
@@ -69,10 +71,14 @@ class SimServer(Server):
 class SimNode:
     """See the module. One object is one life: a restart makes another."""
 
-    def __init__(self, rng: random.Random, delay_s: float, *, encrypt: bool = False) -> None:
+    def __init__(
+        self, rng: random.Random, delay_s: float, *, encrypt: bool = False, has_jobs: bool = True
+    ) -> None:
         self._rng = rng
         self._delay_s = delay_s
         self._encrypt = encrypt
+        self._has_jobs = has_jobs
+        """The pool repairs itself; else it is resynced when it is opened."""
         self._nursery: trio.Nursery
         self.pool: Pool
         self.fs: CatalogFileSystem
@@ -112,7 +118,11 @@ class SimNode:
             self.ended.set()
 
     async def _open(self) -> None:
-        self.pool = await Pool.open([disk for disk in self.disks if disk.failure is None], self.runtime)
+        there = [disk for disk in self.disks if disk.failure is None]
+        self.pool = await Pool.open(there, self.runtime, resync=not self._has_jobs)
+        if self._has_jobs:
+            self.pool.jobs.automatic.scrub_every_s = None
+            self.pool.jobs.start()
         metadata, data = self.pool.space(METADATA), self.pool.space(DATA)
         report = await check_catalog(metadata, data, self.runtime)
         assert report.problems == [], report.problems
@@ -129,7 +139,12 @@ class SimNode:
             wire.cut()
         await self.server.shut_down()
         await self.volume.close()
+        await self.pool.jobs.stop()
         await self.pool.close()
+
+    def spawn(self, work: Callable[..., Awaitable[None]], *args: object) -> None:
+        """It ends with this life of the node."""
+        self._nursery.start_soon(work, *args)
 
     def connect(self) -> Wire:
         """A new connection; its client end is the caller's."""
@@ -174,7 +189,12 @@ class SimNode:
 
 
 async def format_disks(
-    disks: Sequence[FaultyDisk], rng: random.Random, slab_bytes: int, data_bytes: int
+    disks: Sequence[FaultyDisk],
+    rng: random.Random,
+    slab_bytes: int,
+    data_bytes: int,
+    resiliency: str,
+    journal_bytes: int | None,
 ) -> None:
     """A new pool with one volume on these disks."""
     async with trio.open_nursery() as nursery:
@@ -182,8 +202,9 @@ async def format_disks(
         for disk in disks:
             disk.attach(runtime)
         pool = await Pool.create(list(disks), "sim", runtime=runtime, slab_bytes=slab_bytes)
-        await pool.create_space(METADATA, "mirror", METADATA_BYTES)
-        await pool.create_space(DATA, "mirror", data_bytes)
+        catalog = MIRRORS[find_resiliency(resiliency).tolerance]
+        await pool.create_space(METADATA, catalog, METADATA_BYTES, columns=1, write_cache_bytes=0)
+        await pool.create_space(DATA, resiliency, data_bytes, write_cache_bytes=journal_bytes)
         fs = await CatalogFileSystem.format(pool.space(METADATA), pool.space(DATA), runtime, label="sim")
         await fs.close()
         await pool.close()

@@ -1,11 +1,10 @@
 """One run: a node, its disks, clients and what goes wrong, all drawn from one seed.
 
     format -> boot -> clients at work, and faults, and power cuts (each: restart, audit) -> all healed
-           -> final audit -> shutdown -> the disks alone: catalog sound, copies agree
+           -> final audit -> shutdown -> the pool alone becomes Healthy; catalog sound, copies agree
 
-Faults stay within what a mirror of two copies promises: one disk, the victim, may fail in one way; the
-others are
-only slow. A run that takes too long in simulated time is stuck, which is a failure too.
+Faults stay within what the volume's resiliency promises: so many disks, the victims, may fail in one way
+each; the others are only slow. A run that takes too long in simulated time is stuck, which is a failure too.
 """
 
 from __future__ import annotations
@@ -25,20 +24,27 @@ from smbclient.tree import Tree
 from smbproto import fscc
 from smbproto.endpoint.client_negotiate import ClientConfig
 from smbproto.status import Status, StatusError
-from storage.fs.check import check_catalog
-from storage.pool.pool import Pool
-from storage.space.mirror import MirrorSpace
+from storage.space.resiliency import ResiliencyKind
+from storage.space.resiliency import resiliency as find_resiliency
 from tests.sim.actor import Actor
 from tests.sim.client import SimClient
 from tests.sim.faultydisk import FaultyDisk
 from tests.sim.handles import SimConnection
+from tests.sim.liveness import check_in_the_end
 from tests.sim.model import SIDE, Clock, Model, ModelFile, Op
-from tests.sim.node import DATA, METADATA, PASSWORD, USER, SimNode, format_disks
+from tests.sim.node import PASSWORD, USER, SimNode, format_disks
 from tests.sim.scheduler import run_seeded
-from tests.sim.simruntime import SimRuntime
-from tests.sim.world import check_copies
+from tests.sim.victims import DECEIVERS, VICTIMS, Victim
 
 DISK_BYTES = 40 << 20
+DISKS = {
+    "simple": (2, 3),
+    "mirror": (3, 3, 4),
+    "three-way-mirror": (5,),
+    "parity": (3, 4, 5),
+    "dual-parity": (5, 6),
+}
+"""How many there may be for each resiliency: more than half are left when those it tolerates are lost."""
 STUCK_S = 1500.0
 """Simulated seconds after which a run counts as stuck. Breaks that nobody answers take 35 each."""
 
@@ -49,6 +55,10 @@ class Plan:
 
     disks: int
     slab_bytes: int
+    resiliency: str
+    journal_bytes: int | None
+    """Of the write-back cache; 0: none, None: as the pool chooses."""
+    has_jobs: bool
     data_bytes: int
     """Under 4 MiB the volume becomes full."""
     clients: int
@@ -62,16 +72,23 @@ class Plan:
     slow_every_s: float
     power_cuts: int
     restarts: int
-    victim: str
-    """What happens to one disk: "", "fails", "flaky", "absent" (while the node is down), "rots"."""
+    victims: list[str]
+    """What happens to disks, the last ones; as many as may be lost."""
 
     @staticmethod
     def draw(rng: random.Random) -> Plan:
-        victim = rng.choice(("", "", "fails", "flaky", "absent", "rots"))
         never = float("inf")
+        resiliency = rng.choice(("mirror", "mirror", "mirror", *DISKS))
+        strategy = find_resiliency(resiliency)
+        victims = [rng.choice(("", *VICTIMS)) for _ in range(strategy.tolerance)]
+        deceived = any(kind in DECEIVERS for kind in victims)
+        is_parity = strategy.kind is ResiliencyKind.PARITY
         return Plan(
-            disks=rng.choice((3, 3, 4)),
+            disks=rng.choice(DISKS[resiliency]),
             slab_bytes=rng.choice((256 << 10, 1 << 20)),
+            resiliency=resiliency,
+            journal_bytes=None if is_parity else rng.choice((0, 0, 2 << 20)),
+            has_jobs=rng.random() < 0.7,
             data_bytes=rng.choice((16 << 20, 16 << 20, 16 << 20, 1 << 20)),
             clients=rng.randint(2, 4),
             actors=rng.randint(1, 3),
@@ -82,9 +99,9 @@ class Plan:
             cuts_every_s=rng.choice((never, 2.0, 0.5)),
             stalls_every_s=rng.choice((never, 2.0)),
             slow_every_s=rng.choice((never, 2.0)),
-            power_cuts=0 if victim == "rots" else rng.choice((0, 1, 1, 2, 3)),
+            power_cuts=0 if deceived else rng.choice((0, 1, 1, 2, 3)),
             restarts=rng.choice((0, 0, 1)),
-            victim=victim,
+            victims=victims,
         )
 
 
@@ -100,6 +117,7 @@ class Simulation:
         self.model = Model(self.clock, directories, self.rng.randint(2, 6))
         self.counts: Counter[str] = Counter()
         self.disks: list[FaultyDisk] = []
+        self.victims: list[Victim] = []
         self.node: SimNode | None = None
         self.clients: list[SimClient] = []
         self.actors: list[Actor] = []
@@ -116,6 +134,10 @@ class Simulation:
 
     def count(self, what: str, many: int = 1) -> None:
         self.counts[what] += many
+
+    @property
+    def is_serving(self) -> bool:
+        return self._serving.is_set()
 
     async def serving(self) -> SimNode:
         """The node that clients may use now."""
@@ -139,7 +161,12 @@ class Simulation:
     async def _main(self) -> None:
         plan, rng = self.plan, self.rng
         self.disks = [FaultyDisk(f"d{number}", DISK_BYTES, rng, plan.cold) for number in range(plan.disks)]
-        await format_disks(self.disks, rng, plan.slab_bytes, plan.data_bytes)
+        self.victims = [
+            Victim(self, disk, kind) for disk, kind in zip(reversed(self.disks), plan.victims, strict=False)
+        ]
+        await format_disks(
+            self.disks, rng, plan.slab_bytes, plan.data_bytes, plan.resiliency, plan.journal_bytes
+        )
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -150,6 +177,8 @@ class Simulation:
                 await self._work()
                 for disk in self.disks:
                     disk.slow_s = disk.error_rate = 0.0
+                for victim in self.victims:
+                    victim.kind = ""
                 await self._stop()  # which also ends the opens that are kept for clients, and their locks
                 await self._boot()
                 await self._audit(after_cut=False)
@@ -157,10 +186,12 @@ class Simulation:
                 nursery.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             raise _only(group) from None
-        await self._check_disks()
+        await check_in_the_end(self.disks, rng, self.counts, plan.resiliency != "simple")
 
     async def _boot(self) -> None:
-        node = self.node = SimNode(self.rng, self.plan.wire_delay_s, encrypt=self.plan.encrypt)
+        node = self.node = SimNode(
+            self.rng, self.plan.wire_delay_s, encrypt=self.plan.encrypt, has_jobs=self.plan.has_jobs
+        )
         await self._nursery.start(node.run, list(self.disks))
 
     async def _make_directories(self) -> None:
@@ -191,7 +222,8 @@ class Simulation:
             nursery.start_soon(self._cut_wires)
             nursery.start_soon(self._stall_wires)
             nursery.start_soon(self._slow_disks)
-            nursery.start_soon(self._harm_victim)
+            for victim in self.victims:
+                nursery.start_soon(victim.run)
             nursery.start_soon(self._fell_node)
             async with trio.open_nursery() as users:
                 for client in self.clients:
@@ -245,20 +277,6 @@ class Simulation:
 
         await self._every(self.plan.slow_every_s, act)
 
-    async def _harm_victim(self) -> None:
-        kind, victim = self.plan.victim, self.disks[-1]
-        if kind == "fails":
-            await trio.sleep(self.rng.expovariate(1 / 2.0))
-            self.count("disk failed")
-            victim.fail()
-        elif kind == "flaky":
-            victim.error_rate = 0.002
-        elif kind == "rots":
-            while True:
-                await trio.sleep(self.rng.expovariate(1 / 0.5))
-                block = self.rng.randrange(512, DISK_BYTES // 4096)
-                victim.rot(block * 4096, 4096, self.rng)
-
     async def _fell_node(self) -> None:
         """Power cuts and restarts, one after another."""
         kinds = ["power cut"] * self.plan.power_cuts + ["restart"] * self.plan.restarts
@@ -280,23 +298,11 @@ class Simulation:
                 for disk in self.disks:
                     disk.power_cut(self.rng)
             self._forget_holders()
-            self._swap_victim()
+            for victim in self.victims:
+                victim.restarted()
             await self._boot()
             await self._audit(after_cut=kind == "power cut")
             self._serving.set()
-
-    def _swap_victim(self) -> None:
-        victim = self.disks[-1]
-        if self.plan.victim == "absent":
-            if victim.failure is None and self.rng.random() < 0.6:
-                self.count("disk absent")
-                victim.fail("is not there")
-            else:
-                victim.heal()
-        elif victim.failure is not None and self.rng.random() < 0.3:
-            self.count("disk came back")
-            victim.heal()
-            victim.error_rate = 0.0
 
     def _forget_holders(self) -> None:
         for file in self.model.files:
@@ -381,26 +387,6 @@ class Simulation:
         assert node.server.statistics.violations == 0
         node.stop()
         await node.ended.wait()
-
-    async def _check_disks(self) -> None:
-        """With all disks there again: the catalog is sound, and copies agree once they are made equal."""
-        for disk in self.disks:
-            disk.heal()
-        async with trio.open_nursery() as nursery:
-            runtime = SimRuntime(nursery, self.rng)
-            for disk in self.disks:
-                disk.cold = 0.0
-                disk.attach(runtime)
-            pool = await Pool.open(list(self.disks), runtime)
-            spaces = pool.space(METADATA), pool.space(DATA)
-            report = await check_catalog(*spaces, runtime)
-            assert report.problems == [], report.problems
-            if self.plan.victim != "rots":
-                for space in spaces:
-                    assert isinstance(space, MirrorSpace)
-                    self.counts["blocks compared"] += await check_copies(space)
-            await pool.close()
-            nursery.cancel_scope.cancel()
 
 
 class _Bugs(logging.Handler):
