@@ -104,6 +104,7 @@ class Durability(Copies):
         wanted, self._wanted = self._wanted, {}
         self._drop_cold()
         numbers: set[int] = set()
+        writers = {slabs: slabs.writers for slabs in wanted}
         for slabs, regions in wanted.items():
             if slabs.is_dead:
                 continue
@@ -116,7 +117,8 @@ class Durability(Copies):
                 numbers.add(place.number)
         await self.write_intents(numbers)
         for slabs, regions in wanted.items():
-            if not slabs.is_dead and slabs.readers and self.is_settled(slabs):
+            is_same = slabs.writers is writers[slabs]  # else a disk was lost, or one joined that hasn't logged it
+            if is_same and not slabs.is_dead and slabs.readers and self.is_settled(slabs):
                 slabs.logged |= regions
 
     async def write_intents(self, numbers: set[int]) -> None:
@@ -226,7 +228,8 @@ class Durability(Copies):
 
             return work
 
-        await gather(self._runtime, [one(self.members[number]) for number in sorted(numbers)], "flush disk")
+        there = [self.members[number] for number in sorted(numbers) if number in self.members]
+        await gather(self._runtime, [one(member) for member in there], "flush disk")
 
     # -- metadata ------------------------------------------------------------------------------------------
 

@@ -1,4 +1,5 @@
-"""A pool's whole life at random, from a seed: writes, trims, disks that fail, return, are replaced, rot, and power
+"""A pool's whole life at random, from a seed: writes, trims, disks that fail, return, are replaced, rot, and
+power
 cuts anywhere. Within what the resiliency promises nothing is lost; a budget keeps the faults within it.
 """
 
