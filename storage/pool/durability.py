@@ -117,7 +117,7 @@ class Durability(Copies):
                 numbers.add(place.number)
         await self.write_intents(numbers)
         for slabs, regions in wanted.items():
-            is_same = slabs.writers is writers[slabs]  # else a disk was lost, or one joined that hasn't logged it
+            is_same = slabs.writers is writers[slabs]  # no disk was lost, none joined that hasn't logged it
             if is_same and not slabs.is_dead and slabs.readers and self.is_settled(slabs):
                 slabs.logged |= regions
 
