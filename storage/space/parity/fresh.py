@@ -137,7 +137,7 @@ async def _forget_stripe(machine: ParityMachine, number: int) -> None:
         if any(page[base : base + size]):
             page[base : base + size] = array("I", bytes(4 * size))
             machine.truth.changed(page_number)
-            machine.unflushed[number] = None
+            machine.note_change(number)
         first, unit = first + count, unit - count
 
 

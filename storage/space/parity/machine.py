@@ -5,22 +5,19 @@
     pool             --refill, scrub--------> repair.py
 
 Every block is verified against the truth, whatever disk it comes from; a block that doesn't fit is put
-together
-from the other columns, verified, and rewritten. What is written in place can be redone from the cache's
-journal
-(redo.py), or was "never written" before. Order of a flush (F1): data on the disks, absent columns durably
-stale,
-truth. Claims (claims.py) keep writers, repair and reads with a missing column apart.
+together from the other columns, verified, and rewritten. What is written in place can be redone from the
+cache's journal (redo.py), or was "never written" before. Order of a flush (F1): data on the disks, absent
+columns durably stale, truth. Claims (claims.py) keep writers, repair and reads with a missing column apart.
 
 Invariants
   M1 A slice whose entries are durable has its data, P and Q durable on every column that isn't stale.
   M2 Between a change of a slice in place and the flush after it, either the journal can redo it, or its
-  durable
-     truth says "never written".
-  M3 `unflushed` and `flushing` name every stripe whose truth in memory differs from the durable one.
+     durable truth says "never written".
+  M3 A column's `written` or `flushing` is set while its row has a change that isn't durable: the pool marks
+     it stale the moment its disk goes.
+  M4 `unflushed` and `flushing` name every stripe whose truth in memory differs from the durable one.
 Units: bytes; stripes are counted through the space. Owner: the loop's thread, but `read_blocking` (any
-thread;
-changes nothing). Source: docs/design-spaces.md, docs/formats/parity.md.
+thread; changes nothing). Source: docs/design-spaces.md, docs/formats/parity.md.
 """
 
 from __future__ import annotations
@@ -169,6 +166,12 @@ class ParityMachine:
     def is_durable(self, stripe_number: int) -> bool:
         """Is the truth of the stripe durable as it is in memory?"""
         return stripe_number not in self.unflushed and stripe_number not in self.flushing
+
+    def note_change(self, stripe_number: int) -> None:
+        """The truth of the stripe has changed in memory (M3, M4)."""
+        self.unflushed[stripe_number] = None
+        for slabs in self.rows.get(stripe_number // self.map.row_stripes, ()):
+            slabs.written = 1
 
     def stripe_number(self, row: int, stripe: int) -> int:
         return row * self.map.row_stripes + stripe
@@ -400,17 +403,25 @@ class ParityMachine:
         self.flushing = stripes
         disks, self.unflushed_disks = self.unflushed_disks, set()
         images = self.truth.take_images()
+        rows = {number // self.map.row_stripes for number in stripes}
+        sets = [slabs for row in sorted(rows) for slabs in self.rows.get(row, ())]
+        for slabs in sets:
+            slabs.written, slabs.flushing = 0, 1
         try:
             await self.host.flush_disks(sorted(disks))
-            await self._settle_rows({number // self.map.row_stripes for number in stripes})
+            await self._settle_rows(rows)
             await self.truth.write_images(images)
         except BaseException:
             self.truth.give_back(images)
             self.unflushed = {**stripes, **self.unflushed}
             self.unflushed_disks |= disks
+            for slabs in sets:
+                slabs.written = 1
             raise
         finally:
             self.flushing = {}
+            for slabs in sets:
+                slabs.flushing = 0
         if self.hints.is_due(self.host.runtime.now()):
             await hints.write_all(self)
 
@@ -421,7 +432,7 @@ class ParityMachine:
             sets = self.rows.get(number)
             if sets is None:
                 continue
-            if any(len(slabs.writers) < len(slabs.copies) for slabs in sets):
+            if any(len(slabs.readers) < len(slabs.copies) for slabs in sets):
                 await self.host.mark_stale(self, number)
             is_young |= sets[0].is_young
         if is_young:

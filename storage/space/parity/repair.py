@@ -24,6 +24,7 @@ from storage.space.parity import hints
 from storage.space.parity.codec import octets, words
 from storage.space.parity.reconstruct import Slices, fetch, inspect
 from storage.space.parity.truth import fitting
+from storage.space.parity.writing import settle_columns
 from storage.space.slabset import Place, SlabSet
 from storage.units import BLOCK_BYTES, DiskOffset
 
@@ -183,6 +184,7 @@ async def _restamp(machine: ParityMachine, sets: list[SlabSet], slices: Slices) 
     wanted = machine.codec.encode([words(slices.blocks[column]) for column in data])
     page_number = machine.map.page_of(slices.row, slices.first)
     changed = 0
+    await settle_columns(machine, sets)
     for number, parity in enumerate(wanted):
         column = machine.map.column_of(stripe, data_columns + number)
         view = octets(parity)
@@ -214,7 +216,7 @@ async def _put_parity(
     machine.truth.changed(page_number)
     machine.hints.note(slabs.row, slabs.column, block, 1)
     stripe = block // machine.map.unit_blocks
-    machine.unflushed[machine.stripe_number(slabs.row, stripe)] = None
+    machine.note_change(machine.stripe_number(slabs.row, stripe))
 
 
 # -- looking again -----------------------------------------------------------------------------------------

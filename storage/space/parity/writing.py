@@ -156,7 +156,7 @@ async def ready_row(machine: ParityMachine, row: int) -> list[SlabSet]:
     if machine.is_deleted:
         raise StorageError(f"space {machine.name} was deleted")
     sets = await allocated_row(machine, row)
-    if any(len(slabs.writers) < len(slabs.copies) for slabs in sets):
+    if any(len(slabs.readers) < len(slabs.copies) for slabs in sets):
         await machine.host.mark_stale(machine, row)
     if machine.is_row_lost(row):
         raise SlabLost(f"space {machine.name} row {row}: more columns are gone than parity makes up for")
@@ -277,7 +277,7 @@ def put_entries(machine: ParityMachine, number: int, segments: Sequence[Segment]
         for role in (*segment.data, *range(machine.map.data_columns, machine.map.columns)):
             column = machine.map.column_of(stripe, role)
             machine.hints.note(segment.row, column, segment.first, segment.count)
-    machine.unflushed[number] = None
+    machine.note_change(number)
 
 
 def column_writes(
@@ -304,6 +304,7 @@ def column_writes(
 
 async def write_columns(machine: ParityMachine, sets: Sequence[SlabSet], segments: Sequence[Segment]) -> None:
     """Every copy that is there gets them; the ones that fail are out. Raises SlabLost if too many are."""
+    await settle_columns(machine, sets)
     waiting: list[Callable[[], Awaitable[None]]] = []
     numbers: set[int] = set()
     for slabs in sets:
@@ -324,6 +325,19 @@ async def write_columns(machine: ParityMachine, sets: Sequence[SlabSet], segment
         raise SlabLost(
             f"space {machine.name} row {sets[0].row}: more columns failed than parity makes up for"
         )
+
+
+async def settle_columns(machine: ParityMachine, sets: Sequence[SlabSet]) -> None:
+    """What is not there is stale, now and not at the flush: it might be back by then, without what is about
+    to be written. Plain code follows. Raises: SlabLost, PoolUnavailable."""
+    while not all(map(_is_settled, sets)):
+        await machine.host.mark_stale(machine, sets[0].row)
+
+
+def _is_settled(slabs: SlabSet) -> bool:
+    """Is every copy there, or marked stale?"""
+    there = {place.number for place in slabs.writers}
+    return all(copy.stale or copy.disk in there for copy in slabs.copies)
 
 
 def write_what_it_takes(

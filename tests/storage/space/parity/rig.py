@@ -92,6 +92,10 @@ class FakeHost:
         if number not in self.out:
             self.out.add(number)
             self.resolve_all()
+            for sets in self.machine.rows.values() if self.machine else ():
+                for slabs in sets:
+                    if slabs.is_hot and self.machine.may_mark_stale(slabs):
+                        self.mark_absent(slabs)
 
     async def read_failed(self, number: int, error: DiskFailed) -> None:
         if self.disks[number].failure is not None:
@@ -121,9 +125,12 @@ class FakeHost:
             if any(one.disk in self.out and not one.stale for one in slabs.copies):
                 if not machine.may_mark_stale(slabs):
                     raise SlabLost(f"row {row} cannot be read without what is missing")
-                slabs.copies = [one._replace(stale=one.stale or one.disk in self.out) for one in slabs.copies]
-        self.put_row(row, sets)
+                self.mark_absent(slabs)
         await self.commit()
+
+    def mark_absent(self, slabs: SlabSet) -> None:
+        slabs.copies = [one._replace(stale=one.stale or one.disk in self.out) for one in slabs.copies]
+        self.put_row(slabs.row, self.machine.rows[slabs.row])
 
     def put_row(self, row: int, sets: Sequence[SlabSet]) -> None:
         self.state.put_row(row, pack_copies([one for slabs in sets for one in slabs.copies]))
@@ -222,6 +229,7 @@ class Rig:
         )
         self.host = FakeHost(self.runtime, self.disks, slab, SpaceState(record))
         self.journal: list[tuple[list[bytes], list[tuple[int, bytes]]]] = []
+        self.applied: list[tuple[list[bytes], list[tuple[int, bytes]]]] = []
         self.model: dict[int, set[bytes] | None] = {}
         self.operations = 0
         self.cut_at: int | None = None
@@ -257,11 +265,13 @@ class Rig:
         records = list(await self.machine.prepare(views))
         blocks = sum(count for _, count in pieces)
         assert sum(map(len, records)) <= self.machine.redo_bytes_max(blocks)
-        self.journal.append((records, batch))
+        entry = (records, batch)
+        self.journal.append(entry)
         for offset, data in batch:
             for at in range(0, len(data), BLOCK_BYTES):
                 self.model[(offset + at) // BLOCK_BYTES] = {data[at : at + BLOCK_BYTES]}
         await self.machine.apply(views)
+        self.applied.append(entry)
 
     async def write_fresh(self, stripe: int, count: int) -> None:
         size = self.map.stripe_bytes
@@ -274,8 +284,21 @@ class Rig:
         self.fresh = {first + i: data[i * BLOCK_BYTES : (i + 1) * BLOCK_BYTES] for i in range(blocks)}
 
     async def flush(self) -> None:
+        done, self.applied = self.applied, []
         await self.machine.flush()
-        self.journal.clear()
+        self.journal = [entry for entry in self.journal if not any(entry is one for one in done)]
+
+    async def race(self, pieces: Sequence[tuple[int, int]]) -> None:
+        """A flush beside a batch."""
+        ended = self.runtime.event()
+
+        async def flush() -> None:
+            await self.flush()
+            ended.set()
+
+        self.runtime.spawn(flush, "flush")
+        await self.write(pieces)
+        await ended.wait()
 
     async def trim(self, offset: int, length: int) -> None:
         for block in range(-(-offset // BLOCK_BYTES), (offset + length) // BLOCK_BYTES):
@@ -373,6 +396,7 @@ class Rig:
         """What the cache does when it is opened."""
         for records, batch in self.journal:
             await self.machine.redo(records, [(offset, memoryview(data)) for offset, data in batch])
+        self.applied = list(self.journal)
         await self.flush()
 
     def bring_back(self) -> None:

@@ -19,7 +19,7 @@ from tests.storage.space.parity.rig import Rig, no_pace
 
 OPERATIONS = (
     "write", "write", "write", "batch", "flush", "fresh", "trim", "lose", "rot", "misdirect", "cut", "repair",
-    "scrub", "check",
+    "scrub", "check", "race", "back", "refill",
 )  # fmt: skip
 steps = st.lists(
     st.tuples(st.sampled_from(OPERATIONS), st.integers(0, 1 << 20), st.integers(0, 1 << 20)), max_size=14
@@ -37,6 +37,7 @@ class Story:
         self.choose()
 
     def choose(self) -> None:
+        self.is_rotten = False
         self.victims = self.rig.rng.sample(range(len(self.rig.disks)), self.rig.map.parities)
 
     async def do(self, what: str, a: int, b: int) -> None:
@@ -45,6 +46,16 @@ class Story:
         if what == "write":
             first = a % self.blocks
             await rig.write([(first, min(1 + b % 9, self.blocks - first))])
+        elif what == "race":
+            first = a % self.blocks
+            await rig.race([(first, min(1 + b % 5, self.blocks - first))])
+        elif what == "back":
+            rig.bring_back()
+        elif what == "refill":
+            for disk in rig.disks:
+                disk.misdirect_next = None
+            rig.bring_back()
+            await rig.refill_all()
         elif what == "batch":
             firsts = sorted({a % self.blocks, b % self.blocks, (a + b) % self.blocks})
             await rig.write([(first, 1) for first in firsts])
@@ -64,9 +75,11 @@ class Story:
         elif what == "lose":
             rig.disks[victim].fail()
         elif what == "rot":
+            self.is_rotten = True
             slabs = rig.disks[victim].size_bytes // BLOCK_BYTES
             rig.disks[victim].rot(b % slabs * BLOCK_BYTES, BLOCK_BYTES, rig.rng)
         elif what == "misdirect":
+            self.is_rotten = True
             slabs = rig.disks[victim].size_bytes // BLOCK_BYTES
             rig.disks[victim].misdirect_next = max(0, b % slabs - 4) * BLOCK_BYTES
         elif what == "repair":
@@ -84,6 +97,8 @@ class Story:
             disk.misdirect_next = None
         rig.bring_back()
         await rig.refill_all()
+        if not self.is_rotten:
+            await rig.check_redundancy()  # of itself, without a scrub
         for row in sorted(rig.host.state.rows):
             assert not (await rig.machine.scrub_row(row, no_pace)).lost
         await rig.flush()
