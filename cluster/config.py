@@ -19,6 +19,9 @@ from typing import Any, TypeVar, get_type_hints
 from cluster.errors import ConfigError
 
 FORMAT = 1
+NODE_FILE = "node.json"
+SHARES_FILE = "shares.json"
+USERS_FILE = "users.json"
 SHARE_NAME_MAX = 80
 """Characters. Source: [MS-SRVS] 2.2.4.23 SHARE_INFO_2 (NNLEN)."""
 

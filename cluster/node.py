@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from cluster import config, volumes
 from cluster.accounts import Accounts, AccountsRecord, new_machine_sid
-from cluster.config import NodeConfig, ShareConfig
+from cluster.config import NODE_FILE, SHARES_FILE, USERS_FILE, NodeConfig, ShareConfig
 from cluster.errors import AlreadyExists, NotFound, OperatorError
 from cluster.io.disks import close_disks, open_disks
 from cluster.io.state import StateDirectory
@@ -38,9 +38,6 @@ from storage.space.port import Space
 
 log = logging.getLogger("sofs.node")
 
-NODE_FILE = "node.json"
-SHARES_FILE = "shares.json"
-USERS_FILE = "users.json"
 VOLUMES_MAX = SPACES_MAX // 2
 SHARES_MAX = 1000
 

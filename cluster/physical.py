@@ -107,9 +107,10 @@ class PhysicalDisks:
         made: list[str] = []
         try:
             for path in paths:
-                if not host.exists(path):
-                    made.append(path)
+                is_new = not host.exists(path)
                 disks.append(host.open_or_create_disk(path, disk_bytes, self._node.runtime))
+                if is_new:
+                    made.append(path)
         except (OperatorError, StorageError):
             await self._take_back(disks, made)
             raise

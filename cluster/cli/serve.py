@@ -1,4 +1,5 @@
-"""`sofs up | run | serve | init`: a node in the foreground."""
+"""`sofs up | run | serve | init`: a node in the foreground. What a server is made of is imported by those who
+run one."""
 
 from __future__ import annotations
 
@@ -12,7 +13,6 @@ from cluster.cli.context import DEMO, fail, guarded, state_directory
 from cluster.cli.user import read_password
 from cluster.config import NodeConfig, ShareConfig
 from cluster.io.command import initialise
-from cluster.io.process import DemoOptions, ServeOptions, run_demo, run_directories, run_state
 from cluster.io.state import StateDirectory
 from cluster.text import OneLine
 
@@ -36,12 +36,16 @@ def up(
     verbose: Verbose = False,
 ) -> None:
     """A demo in one command: six disks, a mirrored thin volume, a share, a user; served until Ctrl-C."""
+    from cluster.io.process import DemoOptions, run_demo
+
     _log(verbose)
     guarded(run_demo, DemoOptions(StateDirectory(directory), port, bind or ["127.0.0.1"], not no_banner))
 
 
 def run(verbose: Verbose = False) -> None:
     """Serve the node of --state until Ctrl-C."""
+    from cluster.io.process import run_state
+
     _log(verbose)
     guarded(run_state, state_directory())
 
@@ -83,6 +87,8 @@ def serve(
 ) -> None:
     """Share an existing directory of this host, without pools. Without --password-file a password is
     generated."""
+    from cluster.io.process import ServeOptions, run_directories
+
     _log(verbose)
     shares = [
         ShareConfig(

@@ -1,12 +1,10 @@
 """Performing one administrative call from the command line.
 
 If the node of the state directory runs (STATE/run.json, written when it listens), the call goes to it over
-SMB: its IPC$ share,
-pipe `sofs`, as the node's own administrator, whose credential lies in STATE/admin.json (mode 0600).
-Otherwise the node is
-opened here, without serving and without its upkeep, and closed again; a job that was asked for goes on when
-the
-node runs.
+SMB: its IPC$ share, pipe `sofs`, as the node's own administrator, whose credential lies in STATE/admin.json
+(mode 0600). Otherwise the node is opened here, without serving and without its upkeep, and closed again; a
+job that was asked for goes on when the node runs. What a node is made of is imported only then: most commands
+talk to one that runs, and are told quicker.
 """
 
 from __future__ import annotations
@@ -20,11 +18,10 @@ import trio
 
 from cluster.admin import registry
 from cluster.admin.pipe import PIPE_NAME, REPLY_MAX_BYTES
-from cluster.config import NodeConfig
+from cluster.config import NODE_FILE, NodeConfig
 from cluster.errors import OperatorError
 from cluster.io.runtime import TrioRuntime
 from cluster.io.state import StateDirectory
-from cluster.node import NODE_FILE, Node
 from smbclient.io.connect import connect
 from smbclient.session import Session
 from smbproto import dtyp, fscc
@@ -37,6 +34,8 @@ CALL_TIMEOUT_S = 120.0
 
 def initialise(state: StateDirectory, settings: NodeConfig) -> None:
     """Make a node's state directory. Raises: OperatorError."""
+    from cluster.node import Node
+
     Node.initialise(state, settings, os.urandom(16))
 
 
@@ -69,6 +68,8 @@ async def _perform(state: StateDirectory, name: str, args: dict[str, object]) ->
         raise OperatorError(
             f"there is no node in {state.path}; `sofs up` makes a demo, `sofs init` an empty one"
         )
+    from cluster.node import Node
+
     async with trio.open_nursery() as nursery:
         runtime = TrioRuntime(nursery)
         node = await Node.open(state, runtime, upkeep=False)

@@ -19,13 +19,13 @@ import trio
 
 from cluster import config
 from cluster.accounts import Accounts
-from cluster.config import NodeConfig, ShareConfig
+from cluster.config import NODE_FILE, SHARES_FILE, NodeConfig, ShareConfig
 from cluster.io.command import ADMIN_FILE, RUN_FILE, run
 from cluster.io.disks import create_disk
 from cluster.io.listening import serve_node
 from cluster.io.runtime import TrioRuntime
 from cluster.io.state import StateDirectory
-from cluster.node import NODE_FILE, SHARES_FILE, Node
+from cluster.node import Node
 from cluster.volumes import VolumeSpec
 
 log = logging.getLogger("sofs.process")

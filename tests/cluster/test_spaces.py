@@ -183,6 +183,8 @@ def test_a_disk_that_was_not_added_is_not_left_behind(tmp_path: Path) -> None:
         with pytest.raises(OperatorError):
             await perform(node, "pool.add_disk", {"disks": [str(new)], "disk_bytes": 4096})
         assert not new.exists() and len(node.settings.disks) == 2
+        with pytest.raises(OperatorError, match="cannot make the disk"):
+            await perform(node, "pool.add_disk", {"disks": [str(tmp_path / "disk0" / "below")]})
         with pytest.raises(Exception, match="in use|belongs to pool"):
             await perform(node, "pool.add_disk", {"disks": [str(tmp_path / "disk0")]})
 
