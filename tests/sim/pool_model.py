@@ -53,6 +53,10 @@ class SpaceModel:
         self._flushed = 0
         """When the last completed flush began."""
         self.reads_checked = 0
+        self.is_trim_free = False
+        """What was trimmed may read as anything that it ever held, until it is written again: a cache drops
+        what
+        it has, and what shows then is older."""
 
     def now(self) -> int:
         self._time += 1
@@ -106,21 +110,27 @@ class SpaceModel:
             sector = (offset + at) // SECTOR
             content = bytes(found[at : at + SECTOR])
             value = self._find(sector, content, began, ended)
+            if value is None and self._is_trimmed(self._present(sector, began)):
+                continue
             assert value is not None, self._complain("read", sector, content, began)
             if content != ZERO:  # of several zeros nobody knows which one it was
                 value.end = min(value.end, ended)
                 value.weak = False
 
     def _find(self, sector: int, content: bytes, began: int, ended: int) -> Value | None:
-        for value in self._values[sector]:
-            if value.content == content and value.begin < ended and not self._is_past(sector, value, began):
+        for value in self._present(sector, began):
+            if value.content == content and value.begin < ended:
                 return value
         return None
 
-    def _is_past(self, sector: int, value: Value, began: int) -> bool:
-        return any(
-            other.begin > value.end and other.end < began and not other.weak for other in self._values[sector]
-        )
+    def _is_trimmed(self, values: list[Value]) -> bool:
+        return self.is_trim_free and any(one.weak and one.content == ZERO for one in values)
+
+    def _present(self, sector: int, began: int) -> list[Value]:
+        """What a read that began then may find."""
+        values = self._values[sector]
+        latest = max((o.begin for o in values if o.end < began and not o.weak), default=-1)
+        return [value for value in values if value.end >= latest]
 
     # -- power cuts ----------------------------------------------------------------------------------------
 
@@ -162,21 +172,22 @@ class SpaceModel:
         recent = list(self._block(sector))
         if any(value.fresh for value in recent) or (is_lenient and recent):
             return
-        if any(value.content == found for value in self._survivors(sector)):
+        survivors = self._survivors(sector)
+        if any(value.content == found for value in survivors) or self._is_trimmed(survivors):
             return
         raise AssertionError(self._complain("power cut", sector, found, self._flushed))
 
     def _survivors(self, sector: int) -> list[Value]:
         """What a power cut may leave."""
-        values = self._values[sector]
-        return [
-            value
-            for value in values
-            if not any(
-                other.begin > value.durable_end and other.durable_end < self._flushed and not other.unsure
-                for other in values
-            )
-        ]
+        latest = self._latest_flushed(sector)
+        return [value for value in self._values[sector] if value.durable_end >= latest]
+
+    def _latest_flushed(self, sector: int) -> int:
+        """When the latest value began that is surely on the disks."""
+        flushed = self._flushed
+        return max(
+            (o.begin for o in self._values[sector] if o.durable_end < flushed and not o.unsure), default=-1
+        )
 
     def _perhaps(self, value: Value, now: int) -> Value:
         """One of several, nobody knows which."""
@@ -197,17 +208,9 @@ class SpaceModel:
     def _forget(self, sector: int) -> None:
         """Values that neither a read nor a power cut could find any more."""
         values = self._values[sector]
-        if len(values) > 4:
-            self._values[sector] = [
-                value
-                for value in values
-                if not any(
-                    other.begin > max(value.end, value.durable_end)
-                    and max(other.end, other.durable_end) < self._flushed
-                    and not other.unsure
-                    for other in values
-                )
-            ]
+        if len(values) % 8 == 0:
+            latest = self._latest_flushed(sector)
+            self._values[sector] = [one for one in values if max(one.end, one.durable_end) >= latest]
 
     def _complain(self, what: str, sector: int, found: bytes, began: int) -> str:
         known = "; ".join(

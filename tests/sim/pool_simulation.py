@@ -33,7 +33,7 @@ from tests.sim.scheduler import run_seeded
 from tests.sim.simruntime import SimRuntime
 from tests.sim.world import check_copies
 
-DISK_BYTES = 2 << 20
+DISK_BYTES = 5 << 20
 SLAB_BYTES = 64 << 10
 STUCK_S = 20_000.0
 HEALED_S = 8_000.0
@@ -42,16 +42,16 @@ ACTS = (
     "fail", "vanish", "err_once", "unreadable", "rot", "misdirect", "go_back", "lie", "crawl", "add",
     "retire", "replace", "optimize", "scrub", "cancel", "suspend", "wait",
 )  # fmt: skip
-KINDS = {"simple": 0, "mirror": 1, "three-way-mirror": 2}
+KINDS = {"simple": 0, "mirror": 1, "three-way-mirror": 2, "parity": 1, "dual-parity": 2}
 """Resiliency -> how many disks may be lost."""
 
 
 @dataclass
 class Plan:
-    """What a run is made of. `spaces`: resiliency, bytes, columns."""
+    """What a run is made of. `spaces`: resiliency, bytes, columns, bytes of write-back cache."""
 
     disks: int
-    spaces: list[tuple[str, int, int | None]]
+    spaces: list[tuple[str, int, int | None, int | None]]
     lives: int
     users: int
     activities: int
@@ -65,17 +65,26 @@ class Plan:
     may_lie: bool
     retire: RetireMissing
 
+    @property
+    def may_trim(self) -> bool:
+        """A disk that takes back what it confirmed is told from the others by generations; a trim ends
+        these, and what is written next begins with the first again."""
+        return not (self.may_lie and "lie" in self.acts) and "go_back" not in self.acts
+
     @staticmethod
     def draw(rng: random.Random) -> Plan:
         lives = rng.choice((1, 2, 2, 3, 4))
         disks = rng.choice((4, 5, 6))
-        spaces: list[tuple[str, int, int | None]] = []
+        spaces: list[tuple[str, int, int | None, int | None]] = []
         for _ in range(rng.choice((1, 2, 2, 3))):
-            kind = rng.choice(list(KINDS))
-            columns = rng.choice((1, 2, None))
+            kind = rng.choice([kind for kind in KINDS if kind != "dual-parity" or disks > 4])
+            columns = None if "parity" in kind else rng.choice((1, 2, None))
             if columns is not None and columns * (KINDS[kind] + 1) > disks:
                 columns = 1
-            spaces.append((kind, rng.choice((64, 192, 320)) << 10, columns))
+            cache = rng.choice((None, 0, 2 << 20)) if "parity" not in kind else None
+            if any(one[3] for one in spaces):  # there is room for one on such small disks
+                cache = None
+            spaces.append((kind, rng.choice((64, 192, 320)) << 10, columns, cache))
         return Plan(
             disks=disks,
             spaces=spaces,
@@ -101,7 +110,7 @@ class PoolSimulation:
         self.rng = random.Random(seed)
         self.plan = Plan.draw(self.rng)
         self.counts: Counter[str] = Counter()
-        resilient = [KINDS[kind] for kind, _, _ in self.plan.spaces if KINDS[kind]]
+        resilient = [KINDS[kind] for kind, *_ in self.plan.spaces if KINDS[kind]]
         self.budget = Budget(min(resilient, default=1))
         self.pool: Pool
         self.disks = [self._new_disk(number) for number in range(self.plan.disks)]
@@ -173,7 +182,8 @@ class PoolSimulation:
         """A disk that isn't in the pool, wiped."""
         inside = set(self.members.values())
         for disk in [*self.spares, *self.disks]:
-            if disk not in inside and disk not in self.budget.hurt:
+            is_free = disk.is_closed or disk not in self.used  # one that leaves is closed last
+            if is_free and disk not in inside and disk not in self.budget.hurt:
                 disk.wipe()
                 disk.attach(self._runtime)
                 return disk
@@ -253,10 +263,11 @@ class PoolSimulation:
     async def _create(self, end: str | None) -> None:
         self.pool = await Pool.create(self.disks, "sim", runtime=self._runtime, slab_bytes=SLAB_BYTES)
         await self.pool.set_policy(retire_missing=self.plan.retire)
-        for number, (kind, size, columns) in enumerate(self.plan.spaces):
+        for number, (kind, size, columns, cache) in enumerate(self.plan.spaces):
             name = f"{kind} {number}"
-            await self.pool.create_space(name, kind, size, columns=columns)
+            await self.pool.create_space(name, kind, size, columns=columns, write_cache_bytes=cache)
             self.models[name] = SpaceModel(name, size)
+            self.models[name].is_trim_free = bool(cache) or "parity" in kind
             if not KINDS[kind]:
                 self.fragile[name] = None
         await self.pool.close()
@@ -265,6 +276,7 @@ class PoolSimulation:
         disks = [disk for disk in [*self.disks, *self.spares] if disk in self.used and disk.failure is None]
         self.pool = await Pool.open(disks, self._runtime, resync=self.rng.random() < 0.5)
         self.trace("open", sorted(self.away()))
+        self.used = set(self.members.values())
         self.pool.jobs.automatic.scrub_every_s = None
         self.pool.jobs.start()
         for name, model in list(self.models.items()):
@@ -282,10 +294,11 @@ class PoolSimulation:
 
     async def _content(self, name: str) -> list[bytes | None]:
         """All sectors; None where a fragile space has lost them."""
-        space, found = self.pool.space(name), []
-        for offset in range(0, space.size_bytes, BLOCK):
+        found: list[bytes | None] = []
+        for offset in range(0, self.models[name].size_bytes, BLOCK):
             buffer = bytearray(BLOCK)
             try:
+                space = self.pool.space(name)
                 await space.read(SpaceOffset(offset), memoryview(buffer))
             except StorageError as error:
                 if not (self._is_after_cut and self._was_rotten and self.models[name].is_unflushed(offset)):
@@ -364,6 +377,10 @@ class PoolSimulation:
         for number, disk in list(self.members.items()):
             if number in self.away():
                 await self.bring_back(disk)
+        usable = set(self.pool._core.disks_filled())
+        while len(usable) < self.plan.disks and (spare := self.spare_disk()) is not None:
+            await self.add_disk(spare, Usage.AUTO_SELECT)
+            usable = set(self.pool._core.disks_filled())
         for job in self.pool.jobs.jobs():
             if job.state == "Suspended":
                 await self.pool.jobs.resume(job.id)

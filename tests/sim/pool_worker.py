@@ -31,7 +31,9 @@ class SpaceUser:
         self.doing = "nothing"
 
     async def run(self, count: int) -> None:
-        acts = [self._read] * 4 + [self._write] * 5 + [self._flush] * 2 + [self._trim]
+        acts = [self._read] * 4 + [self._write] * 5 + [self._flush] * 2
+        if self._sim.plan.may_trim:
+            acts.append(self._trim)
         for _ in range(count):
             act = self._rng.choice(acts)
             self.doing = act.__name__
@@ -61,9 +63,9 @@ class SpaceUser:
     async def _read(self) -> None:
         offset, length = self._range()
         buffer = bytearray(length)
-        space = self._sim.pool.space(self.name)
         began = self.model.read_begins()
         try:
+            space = self._sim.pool.space(self.name)
             if not space.read_now(SpaceOffset(offset), memoryview(buffer)):
                 await space.read(SpaceOffset(offset), memoryview(buffer))
         except StorageError as error:
@@ -76,10 +78,10 @@ class SpaceUser:
         offset, length = self._range()
         data = self._rng.randbytes(length)
         fresh = self._sim.plan.may_be_fresh and self._rng.random() < 0.1
-        space = self._sim.pool.space(self.name)
         written = self.model.write_begins(offset, data, fresh)
         is_sure = False
         try:
+            space = self._sim.pool.space(self.name)
             if not space.write_now(SpaceOffset(offset), [data], fresh):
                 await space.write(SpaceOffset(offset), [data], fresh)
             is_sure = True
