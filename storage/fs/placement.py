@@ -11,7 +11,7 @@ Source: docs/design-spaces.md, "Tiers". Units: bytes. Owner: the catalog file sy
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from storage.errors import CatalogCorrupt
@@ -64,7 +64,7 @@ class Moved:
     """Pieces that could not be moved: unreadable, or changed each time they were tried."""
     last_pass: int = 0
     """FILETIME of the end of the last optimisation; 0: there was none."""
-    passes: int = field(default=0)
+    passes: int = 0
 
 
 class Placement(Attributes):

@@ -16,7 +16,7 @@ from typing import Final
 
 from storage.errors import CatalogCorrupt
 from storage.fs import segments
-from storage.fs.limits import CLUSTER_BYTES, CLUSTER_MASK, CLUSTER_SHIFT, GROUP_CLUSTERS
+from storage.fs.limits import CLUSTER_MASK, CLUSTER_SHIFT, GROUP_CLUSTERS
 from storage.fs.mover import Mover, MoveResult, Pace, no_pace
 from storage.fs.state import StreamState
 from storage.space.port import Space
@@ -176,5 +176,3 @@ def _rows(first: int, end: int, inner: int, row_bytes: int) -> list[tuple[int, i
     at = first + -(inner >> CLUSTER_SHIFT) % row
     return [(low, low + row) for low in range(at, end - row + 1, row)]
 
-
-assert CLUSTER_BYTES == CLUSTER_MASK + 1

@@ -29,7 +29,7 @@ from storage.tier.plan import Move, RangeUse, plan_moves
 from storage.tier.space import Tier
 
 TICK_S: Final = 15.0
-SAVE_S: Final = 900.0
+SAVE_S: Final = 300.0
 BUDGET_MIN_BYTES: Final = 8 * RANGE_BYTES
 """A pass may always exchange a few ranges, however slowly."""
 COLD_MAX: Final = 8192
