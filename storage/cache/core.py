@@ -115,6 +115,9 @@ class CacheCore:
         self.is_write_through = False
         """The journal is lost, and all that was in it is in the backing."""
         self.destage_failure: StorageError | None = None
+        """What the space behind says to something that is to be destaged."""
+        self.is_stalled = False
+        """And nothing else could be destaged either."""
         self.trouble = ""
         self.young_max = 0
         """Young blocks up to which inline writes are accepted."""
@@ -350,7 +353,7 @@ class CacheCore:
         """Wait until the destager has nothing in hand in the stripes of bytes [start, end)."""
         first, last = start // self.stripe_bytes, (end - 1) // self.stripe_bytes
         while any(first <= stripe <= last for stripe in self.moving):
-            if self.destage_failure is not None:
+            if self.is_stalled and self.destage_failure is not None:
                 raise self.destage_failure
             self.waiting_for_still += 1
             try:

@@ -20,7 +20,7 @@ from storage.cache.core import CacheCore
 from storage.cache.dirty import Taken
 from storage.cache.journal import Run, runs_of
 from storage.cache.ring import SEGMENT_BLOCKS_MIN, Segment
-from storage.errors import PoolFull, StorageError
+from storage.errors import BlockCorrupt, PoolFull, SlabLost, StorageError
 from storage.runtime import Event
 from storage.units import BLOCK_BYTES
 
@@ -45,7 +45,9 @@ class Destager:
         self._seen_bytes = -1
         self._done: Taken = []
         self._listed: dict[int, list[int]] = {}
-        self._no_room: PoolFull | None = None
+        self._stuck: list[int] = []
+        """Stripes that the space behind does not take, in this round."""
+        self._stuck_error: StorageError | None = None
         limits, ring = core.limits, core.ring.geometry.ring_blocks
         self._batch_blocks = max(1, limits.batch_bytes // BLOCK_BYTES)
         self._round_blocks = max(
@@ -95,9 +97,9 @@ class Destager:
         core = self._core
         if core.lost is not None:
             return "" if self.rescued.is_set() else "rescue"
-        if self._runtime.now() < self._retry_at_s:
-            return ""
         fill = core.fill()
+        if self._runtime.now() < self._retry_at_s and (core.is_stalled or fill < core.limits.earnest):
+            return ""
         if fill >= core.limits.earnest or core.waiting_for_room:
             return "earnest"
         return "begin" if fill >= core.limits.begin else ""
@@ -164,26 +166,36 @@ class Destager:
         self._is_stopping = False
         while core.dirty.blocks or core.ring.used:
             if not await self.round():
-                raise StorageError(f"cache of {core.backing.name}: {len(core.dirty)} blocks do not destage")
+                text = f"cache of {core.backing.name}: {len(core.dirty)} blocks do not destage"
+                raise self._stuck_error or StorageError(text)
 
     async def _try_round(self) -> bool:
         core = self._core
         try:
             is_progress = await self.round()
         except StorageError as error:
-            if core.lost is None:
-                core.destage_failure = error
-                core.trouble = f"destaging fails: {error}"
-                self._retry_at_s = self._runtime.now() + core.limits.retry_s
             self._done = []
             if core.is_independent:
                 core.stop_moving()
-            core.wake_still()  # else the stripes stay in hand (C4); who waits for them is told
-            core.refresh_room()
+            self._failed(error)  # else the stripes stay in hand (C4); who waits for them is told
             return False
-        if core.destage_failure is not None:
-            core.destage_failure, core.trouble = None, ""
+        if self._stuck_error is not None:
+            is_stalled = not is_progress and core.fill() >= core.limits.earnest
+            self._failed(self._stuck_error, is_stalled, must_wait=not is_progress)
+        elif core.destage_failure is not None:
+            core.destage_failure, core.trouble, core.is_stalled = None, "", False
         return is_progress
+
+    def _failed(self, error: StorageError, is_stalled: bool = True, must_wait: bool = True) -> None:
+        core = self._core
+        if core.lost is None:
+            core.destage_failure = error
+            core.trouble = f"destaging fails: {error}"
+            core.is_stalled = is_stalled
+            if must_wait:
+                self._retry_at_s = self._runtime.now() + core.limits.retry_s
+        core.wake_still()
+        core.refresh_room()
 
     async def round(self) -> bool:
         """Empty the oldest segments. False: there was nothing to do."""
@@ -194,7 +206,7 @@ class Destager:
         if not segments:
             return False
         batches = core.counters.batches
-        self._no_room = None
+        self._stuck, self._stuck_error = [], None
         self._listed = self._listed_in(segments)
         stripes = deque(sorted(self._listed))
         passed_over: deque[int] = deque()
@@ -206,11 +218,9 @@ class Destager:
                 if claim is not None:
                     await claim.done.wait()
                 stripes, passed_over = passed_over, deque()
-        is_whole = not stripes and not passed_over and self._no_room is None
+        is_whole = not stripes and not passed_over and (not self._stuck or await self._carry())
         batches = core.counters.batches - batches
         freed = await self._checkpoint(segments if is_whole else [])
-        if self._no_room is not None:
-            raise self._no_room
         core.throttle.freed(freed * BLOCK_BYTES, self._runtime.now() - begin_s)
         return freed > 0 or batches > 0
 
@@ -248,25 +258,53 @@ class Destager:
             core.moving.update(moving)
             try:
                 await self._destage(taken, moving)
-            except PoolFull as error:
-                if len(moving) > 1:
-                    await self._one_by_one(moving)
-                else:
-                    self._no_room = error
+            except (PoolFull, SlabLost, BlockCorrupt) as error:
+                if self._is_begun(moving):
+                    raise
+                await self._one_by_one(list(moving), error)
             if core.is_independent:
                 core.stop_moving()
 
-    async def _one_by_one(self, stripes: Iterable[int]) -> None:
-        """A thin space has no room for some of them: the others go."""
+    def _is_begun(self, stripes: Iterable[int]) -> bool:
+        """Was something done to them that only the same batch can do again? (C4)"""
+        return not self._core.is_independent and any(stripe in self._core.moving for stripe in stripes)
+
+    async def _one_by_one(self, stripes: Sequence[int], error: StorageError) -> None:
+        """The space behind has no room for some of these stripes, or has lost them: the others go."""
+        if len(stripes) == 1:
+            self._stuck.append(stripes[0])
+            self._stuck_error = error
+            return
         for stripe in stripes:
             if self._core.passing(stripe) is not None:
+                self._stuck.append(stripe)  # they wait for the next round
                 continue
+            taken = self._dirty_in(stripe)
+            self._core.moving[stripe] = None
             try:
-                taken = self._dirty_in(stripe)
-                self._core.moving[stripe] = None
                 await self._destage(taken, {stripe: None})
-            except PoolFull as error:
-                self._no_room = error
+            except (PoolFull, SlabLost, BlockCorrupt) as trouble:
+                if self._is_begun((stripe,)):
+                    raise
+                await self._one_by_one((stripe,), trouble)
+
+    async def _carry(self) -> bool:
+        """Write what is stuck into the journal again, so that what is around it gets out of the way. False:
+        not worth it yet, or there is no room."""
+        core = self._core
+        numbers = [number for stripe in self._stuck for number in self._listed[stripe]]
+        stuck = [(number, version) for number in numbers if (version := core.dirty.stored_version(number))]
+        is_all = len(stuck) >= len(core.dirty)
+        if is_all and core.fill() < core.limits.earnest or core.ring.need(len(stuck)) > core.ring.free // 2:
+            return False
+        contents = {number: version.data for number, version in stuck if version.data is not None}
+        absent = [(version.place, number) for number, version in stuck if version.data is None]
+        await self._read_absent(sorted(absent), contents)
+        for number, version in stuck:
+            if core.dirty.blocks.get(number) is version:
+                core.dirty.put(number, contents[number])
+        await core.append()
+        return True
 
     def _dirty_in(self, stripe: int) -> Taken:
         """What goes with a batch: all of the stripe if its blocks depend on each other, else what was to go

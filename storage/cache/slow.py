@@ -96,7 +96,7 @@ async def admit(core: CacheCore, blocks: int) -> None:
             continue
         fill = core.fill(blocks)
         if fill > 1:
-            if core.destage_failure is not None:
+            if core.is_stalled and core.destage_failure is not None:
                 raise core.destage_failure
             core.counters.slowed += not was_slowed
             was_slowed = True

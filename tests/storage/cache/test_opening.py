@@ -14,7 +14,7 @@ import pytest
 
 from storage.cache.cache import WriteBackCache
 from storage.cache.limits import CacheLimits
-from storage.errors import DiskFailed, LabelCorrupt, PoolFull
+from storage.errors import DiskFailed, LabelCorrupt, PoolFull, SlabLost
 from storage.units import SpaceOffset
 from tests.storage.cache.rig import IDENTITY, SIZE, Rig
 from tests.suites.memoryspace import MemorySpace, Power
@@ -233,6 +233,52 @@ def test_a_space_that_fails_to_take_the_blocks_is_told_when_the_journal_is_full_
         assert bytes(space._view) == rig.model.now
 
     rig.runtime.run(main())
+
+
+class Lame(MemorySpace):
+    """One part of it is lost."""
+
+    lost = range(0)
+
+    def _write(self, offset, data, fresh):
+        if offset in self.lost:
+            raise SlabLost(f"byte {offset}")
+        super()._write(offset, data, fresh)
+
+
+def test_a_part_that_is_lost_behind_does_not_hold_up_the_rest() -> None:
+    """What can't be moved on is carried along in the journal, and read from there."""
+    rig = Rig(6)
+    rig.limits = replace(rig.limits, idle_s=0.1, retry_s=0.5)
+    rig.space = space = Lame(SIZE, rig.runtime, rig.power)
+    space.lost = range(65536, 131072)
+
+    async def main() -> None:
+        cache = rig.make()
+        await cache.open()
+        for at in range(0, SIZE, 8192):
+            await rig.write(cache, at, rig.rng.randbytes(4096))
+            await cache.flush()
+        for _ in range(600):
+            at = 131072 + rig.rng.randrange(400) * 4096
+            await rig.write(cache, at, rig.rng.randbytes(4096))
+            await cache.flush()
+        await rig.runtime.sleep(30)
+        assert cache.status().dirty_bytes == 8 * 4096 and "byte" in cache.status().trouble
+        assert await rig.content(cache) == rig.model.now
+        with pytest.raises(SlabLost):
+            await cache.close()
+
+    async def again() -> None:
+        cache = rig.make()
+        await cache.open()
+        assert await rig.content(cache) == rig.model.now
+        await cache.close()
+        assert bytes(rig.space._view) == rig.model.now
+
+    rig.runtime.run(main())
+    rig.cut()
+    rig.runtime.run(again())
 
 
 def test_without_room_behind_new_data_is_refused_and_old_data_is_still_overwritten() -> None:
