@@ -14,6 +14,9 @@ from cluster.text import visible
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 _SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([kmgtp]?)i?b?\s*$", re.IGNORECASE)
+NOTHING = "-"
+PIPE_WIDTH = 240
+"""Characters of a line that no terminal limits."""
 
 
 def parse_size(text: str) -> int:
@@ -36,7 +39,7 @@ def size(value: int) -> str:
 
 def _cell(key: str, value: Any) -> str:
     if value is None or value == "":
-        return "-"
+        return NOTHING
     if isinstance(value, bool):
         return "yes" if value else "no"
     if key.endswith("bytes") and isinstance(value, int):
@@ -46,12 +49,26 @@ def _cell(key: str, value: Any) -> str:
     return visible(str(value))
 
 
+def _table(rows: list[dict[str, Any]]) -> Table:
+    """Columns in which no row has anything are left out."""
+    table = Table(box=None, pad_edge=False)
+    cells = [{key: _cell(key, value) for key, value in row.items()} for row in rows]
+    shown = [key for key in rows[0] if any(row[key] != NOTHING for row in cells)]
+    for key in shown:
+        table.add_column(key.removesuffix(" bytes"), overflow="fold")
+    for row in cells:
+        table.add_row(*(row[key] for key in shown))
+    return table
+
+
 def show(result: Any, as_json: bool) -> None:
     """Print a call's result. Columns named "... bytes" are shown with units."""
     if as_json:
         Console(soft_wrap=True, highlight=False).print_json(json.dumps(result))
         return
     console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = max(console.width, PIPE_WIDTH)  # nobody's window is narrow: lines stay whole
     if isinstance(result, dict):
         table = Table(show_header=False, box=None)
         for key, value in result.items():
@@ -68,11 +85,6 @@ def show(result: Any, as_json: bool) -> None:
         if not result:
             console.print("(none)")
             return
-        table = Table(box=None, pad_edge=False)
-        for key in result[0]:
-            table.add_column(key.removesuffix(" bytes"))
-        for row in result:
-            table.add_row(*(_cell(key, value) for key, value in row.items()))
-        console.print(table)
+        console.print(_table(result))
         return
     console.print(visible(str(result)))

@@ -188,3 +188,14 @@ def test_without_a_running_node_nothing_is_watched(node: Recorder, monkeypatch: 
     monkeypatch.setattr(watch, "running_at", lambda state: None)
     status, output = sofs("job", "watch")
     assert status == 1 and "no node is running" in output and not node.calls
+
+
+def test_tables_leave_out_what_is_nowhere_and_are_not_cut_in_a_pipe(node: Recorder) -> None:
+    path = "/a/long/path/" + "x" * 120
+    rows = [{"number": 0, "name": path, "detail": "", "size bytes": 5 << 30, "kept": False},
+            {"number": 1, "name": "short", "detail": None, "size bytes": 0, "kept": True}]  # fmt: skip
+    node.answers["disk.list"] = [rows]
+    lines = sofs("disk", "list")[1].splitlines()
+    assert lines[0].split() == ["number", "name", "size", "kept"]
+    assert lines[1].split() == ["0", path, "5", "GiB", "no"]
+    assert lines[2].split() == ["1", "short", "0", "B", "yes"]
