@@ -185,7 +185,8 @@ def _decode_disk(tag: int, body: bytes) -> DiskRecord:
     else:
         number, disk_id, size, slabs, state, *kinds, name, domain = _DISK2.unpack_from(body)
         text = body[_DISK2.size :]
-        media, usage, flags = MediaType(kinds[0]), Usage(kinds[1]), DiskFlags(kinds[2] & 3)
+        media, usage = MediaType(kinds[0]), Usage(kinds[1])
+        flags = DiskFlags(kinds[2] & DiskFlags.MAINTENANCE)
     if len(text) != name + domain:
         raise LabelCorrupt("pool metadata: a disk's names have the wrong length")
     names = text[:name].decode(), text[name:].decode()

@@ -1,8 +1,9 @@
-"""Disks that come and go while the pool runs: added, returned, reset.
+"""Disks that come and go while the pool runs: added, out for maintenance, returned, reset.
 
     add       label, empty slots and logs on the new disk -> record + snapshot committed -> member
     return    label and term checked -> promise -> nothing becomes ready for writing -> member again; what its
               own intent log names and nobody else has is settled -> flushed -> committed
+    maintain  is everything readable without it? -> flushed -> out on purpose; it returns as above
     reset     the labels are wiped; a member that was away is retired with that
 
 A crash between the label and the commit of an added disk leaves a stranger, which may be added again. A disk
@@ -24,8 +25,9 @@ from storage.pool.allocation import FreeSlabs
 from storage.pool.codec import encode_record
 from storage.pool.label import Label
 from storage.pool.member import Member
-from storage.pool.metadata import DiskRecord, DiskState, MediaType, Usage
+from storage.pool.metadata import DiskFlags, DiskRecord, DiskState, MediaType, Usage
 from storage.pool.moves import PoolHost
+from storage.pool.report import condition_of
 from storage.units import BLOCK_BYTES
 
 DISKS_MAX: Final = 1024
@@ -185,7 +187,9 @@ async def _let_in(
     member.intents = found.intents
     _expect_snapshot(member)
     member.attach(disk, core.runtime.now)
-    core.change(replace(core.state.disks[number], state=DiskState.OK, name=disk.name))
+    record = core.state.disks[number]
+    flags = record.flags & ~DiskFlags.MAINTENANCE
+    core.change(replace(record, state=DiskState.OK, name=disk.name, flags=flags))
     for slabs in core.sets_on(number):
         if not slabs.readers:
             core.forget_memory(slabs)
@@ -197,6 +201,25 @@ async def _let_in(
     await core.write_intents({number})
     if gone is not None and getattr(gone, "inner", gone) is not disk:
         await gone.close()
+
+
+async def set_maintenance(core: PoolHost, number: int) -> None:
+    """The disk is out until it returns: nothing is asked of it, and it is not retired meanwhile. Raises:
+    KeyError, PoolInUse (something could not be read without it)."""
+    core.require_version(2, "disks in maintenance")
+    record = core.state.disks[number]
+    there = set(core.disks_there()) - {number}
+    for space in core.state.spaces.values():
+        lost = condition_of(space, there, is_all_there=False).lost_rows
+        if lost:
+            raise PoolInUse(
+                f"{lost} rows of space {space.record.name} could not be read without disk {number}; "
+                "wait for repair to end first"
+            )
+    await core.flush_all()
+    core.change(replace(record, flags=record.flags | DiskFlags.MAINTENANCE))
+    core.disk_failed(number, DiskFailed(f"disk {record.name} is in maintenance"))
+    await core.commit()
 
 
 async def reset_disk(core: PoolHost, disk: Disk) -> None:

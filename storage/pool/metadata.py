@@ -63,11 +63,10 @@ class Usage(IntEnum):
 
 
 class DiskFlags(IntFlag):
-    """On-disk bits. REMOVING: emptied to be taken out of the pool."""
+    """On-disk bits. MAINTENANCE: out on purpose, and awaited back."""
 
     NONE = 0
     MAINTENANCE = 1
-    REMOVING = 2
 
 
 class Awareness(IntEnum):

@@ -62,7 +62,8 @@ def journal_auto_bytes(
 
 
 def interleave_default(strategy: Resiliency) -> int:
-    """Of parity a quarter of the others', a cluster of the file system: most bulk writes are whole stripes."""
+    """Of parity a quarter of the others', a cluster of the file system: most bulk writes are whole
+    stripes."""
     return INTERLEAVE_BYTES_DEFAULT // 4 if strategy.parity_columns else INTERLEAVE_BYTES_DEFAULT
 
 

@@ -30,6 +30,7 @@ from storage.pool.member import Member
 from storage.pool.metadata import (
     VERSION_NEWEST,
     Awareness,
+    DiskFlags,
     DiskRecord,
     DiskState,
     MediaType,
@@ -135,7 +136,8 @@ class Pool:
                 state.apply(replace(record, state=DiskState.FAILED if is_failed else DiskState.LOST))
                 member.away_since_s = runtime.now()
             else:
-                state.apply(replace(record, state=DiskState.OK, name=member.disk.name))
+                flags = record.flags & ~DiskFlags.MAINTENANCE
+                state.apply(replace(record, state=DiskState.OK, name=member.disk.name, flags=flags))
         for space in state.spaces.values():
             space.drop_joining()
         core = PoolHost(state, found.term << 32, found.members, runtime)
@@ -264,8 +266,16 @@ class Pool:
         """A member that was away is back. What it missed is refilled by the repair job (or `resync`). Raises:
         LabelCorrupt, PoolInUse, DiskFailed; the caller still owns it then."""
         number = await lifecycle.return_disk(self._core, disk)
+        await self._spaces.attach_detached()
         self.jobs.kick()
         return number
+
+    async def set_maintenance(self, number: int) -> None:
+        """Take a disk out on purpose, until `return_disk`. Raises: KeyError, PoolInUse (something could not
+        be
+        read without it), ValueError."""
+        await lifecycle.set_maintenance(self._core, number)
+        self.jobs.kick()
 
     async def release_gone(self, number: int) -> str | None:
         """Close what is left of a member that is away, so that its path can be opened again; its name. None:
@@ -406,7 +416,7 @@ class Pool:
                 one,
                 self._spaces.parts_of(one.state.record.space_id),
                 self.jobs,
-                self._spaces.troubles.get(one.state.record.space_id, ""),
+                self._spaces.trouble_of(one),
             )
             for one in self._spaces.machines()
         )

@@ -95,7 +95,7 @@ def disk_health(disk: DiskRecord, is_slow: bool, read_errors: int, is_removing: 
         return "Warning", "Lost communication"
     if disk.state is DiskState.FAILED:
         return "Warning", "IO error"
-    if is_removing or disk.flags & DiskFlags.REMOVING:
+    if is_removing:
         return "Warning", "Removing from pool"
     if disk.usage is Usage.RETIRED:
         return "Warning", "Retired"
@@ -142,7 +142,7 @@ def space_status(
     for one in (machine, *parts):
         condition.add(condition_of(one.state, there, len(there) == len(core.state.disks)))
     health, operational = space_health(condition, jobs.is_repairing(), jobs.is_suboptimal())
-    if trouble and health != "Unhealthy":
+    if trouble:
         health, operational = "Unknown", "Detached"
     slab = core.slab_bytes
     rows = len(machine.state.rows)

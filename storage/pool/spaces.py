@@ -102,6 +102,24 @@ class PoolSpaces:
             self.troubles[record.space_id] = f"space {record.name} is detached: {error}"
             raise
 
+    async def attach_detached(self) -> None:
+        """A disk came back: spaces that could not be put together may be now."""
+        for space_id in list(self.troubles):
+            machine = self._core.spaces[space_id]
+            try:
+                if machine.state.record.kind is ResiliencyKind.PARITY:
+                    await machine.recover({})
+                await self.attach(machine)
+            except StorageError:
+                continue  # `troubles` says why
+
+    def trouble_of(self, machine: SpaceMachine) -> str:
+        """Why it can't be used; empty if it can. Writes that were lost are told by every flush until the pool
+        is opened again, as nobody can know who has heard of it."""
+        space_id = machine.state.record.space_id
+        failed = [one.flush_failure for one in (machine, *self.parts_of(space_id)) if one.flush_failure]
+        return self.troubles.get(space_id) or "; ".join(failed)
+
     async def _compose(self, machine: SpaceMachine) -> Space:
         record = machine.state.record
         journal = self.part_of(record.space_id, parts.JOURNAL)

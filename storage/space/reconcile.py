@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from storage.errors import DiskFailed
+from storage.pool.metadata import COPY
 from storage.space import slow
 from storage.space.blocks import verify_mixed
 from storage.space.checksums import PAGE_BYTES, entry, new_page, put, verify
@@ -55,7 +56,9 @@ def _sets_in(
 ) -> list[tuple[SlabSet, dict[int, int]]]:
     """The slab sets that any intent log names, each with: disk -> regions in that disk's log."""
     found: list[tuple[SlabSet, dict[int, int]]] = []
-    for row in space.state.rows:
+    for row, packed in space.state.rows.items():
+        if not any(slab in logged.get(disk, ()) for disk, _, slab in COPY.iter_unpack(packed)):
+            continue
         for column, copies in enumerate(space.state.columns(row) or ()):
             named = {copy.disk: logged.get(copy.disk, {}).get(copy.slab, 0) for copy in copies}
             if any(named.values()):

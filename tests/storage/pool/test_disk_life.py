@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from storage.errors import BlockCorrupt, LabelCorrupt, PoolFull, PoolInUse, StorageError
+from storage.errors import BlockCorrupt, LabelCorrupt, PoolFull, PoolInUse, SlabLost, StorageError
 from storage.pool import copies as pool_copies
 from storage.pool.metadata import CopyRecord, MediaType, Usage
 from storage.pool.pool import Pool
@@ -204,6 +204,61 @@ def test_a_disk_that_doesnt_belong_is_not_let_in() -> None:
         assert await rig.pool.add_disks([other]) == [3]
 
     rig.run(work)
+
+
+def test_a_disk_in_maintenance_is_out_until_it_returns_and_only_if_nothing_hangs_on_it() -> None:
+    rig = Rig(disks=2)
+
+    async def work() -> None:
+        await rig.create()
+        await rig.fill()
+        await rig.pool.set_maintenance(1)
+        assert rig.pool.status().disks[1].operational == "In maintenance mode"
+        await rig.scribble(5)
+        with pytest.raises(PoolInUse, match="could not be read without disk 0"):
+            await rig.pool.set_maintenance(0)
+        await rig.pool.return_disk(rig.world.disks[1])
+        assert rig.pool.status().disks[1].operational == "OK"
+        await rig.pool.resync()
+        await rig.pool.set_maintenance(0)
+        await rig.check()
+
+    rig.run(work)
+
+
+@pytest.mark.parametrize("kind", ["parity", "mirror+cache"])
+def test_a_space_that_lacks_too_much_is_detached_until_its_disks_return(kind: str) -> None:
+    tank = Tank(kind)
+
+    async def work() -> None:
+        await tank.create()
+        await tank.scribble(20)
+        await tank.space.flush()
+        await tank.pool.close()
+        for disk in tank.world.disks:
+            disk.is_closed = False
+        found = 0
+        for gone in range(tank.disks - 1):
+            there = [disk for disk in tank.world.disks if disk not in tank.world.disks[gone : gone + 2]]
+            if 2 * len(there) <= tank.disks:
+                continue
+            tank.pool = await Pool.open(there, tank.world.runtime)
+            if tank.pool.status().spaces[0].operational == "Detached":
+                found += 1
+                with pytest.raises(SlabLost, match="detached"):
+                    tank.pool.space("s")
+            for disk in tank.world.disks[gone : gone + 2]:
+                await tank.pool.return_disk(disk)
+            tank.space = tank.pool.space("s")
+            await tank.pool.resync()
+            await tank.check()
+            await tank.scribble(3)
+            await tank.pool.close()
+            for disk in tank.world.disks:
+                disk.is_closed = False
+        assert found or kind == "mirror+cache"
+
+    tank.world.runtime.run(work())
 
 
 # -- disks that are added, emptied, removed ----------------------------------------------------------------
