@@ -167,6 +167,10 @@ class ParityMachine:
         """Is the truth of the stripe durable as it is in memory?"""
         return stripe_number not in self.unflushed and stripe_number not in self.flushing
 
+    def is_row_durable(self, number: int) -> bool:
+        stripes = range(number * self.map.row_stripes, (number + 1) * self.map.row_stripes)
+        return not any(one in stripes for one in (*self.unflushed, *self.flushing))
+
     def note_change(self, stripe_number: int) -> None:
         """The truth of the stripe has changed in memory (M3, M4)."""
         self.unflushed[stripe_number] = None

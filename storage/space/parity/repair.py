@@ -14,10 +14,11 @@ after it was written. Awaits disks, the truth and `pace`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, Final
 
 from storage.errors import BlockCorrupt, DiskFailed, SlabLost, StorageError
+from storage.pool.batcher import gather
 from storage.space.checksums import block_crc, next_generation
 from storage.space.machine import Pace, ScrubResult
 from storage.space.parity import hints
@@ -31,6 +32,9 @@ from storage.units import BLOCK_BYTES, DiskOffset
 if TYPE_CHECKING:
     from storage.space.parity.machine import ParityMachine
 
+STEPS_AT_ONCE: Final = 4
+"""Of one slab: while one waits for its disks, others are put together."""
+
 
 def _steps(machine: ParityMachine) -> Iterator[tuple[int, int, int]]:
     """(stripe, first slice, slices): a row, in pieces of one stripe and one page of the truth."""
@@ -42,19 +46,30 @@ def _steps(machine: ParityMachine) -> Iterator[tuple[int, int, int]]:
 async def refill(machine: ParityMachine, slabs: SlabSet, target: Place, pace: Pace) -> int:
     copied = 0
     trouble: StorageError | None = None
-    for stripe, first, count in _steps(machine):
+    steps = list(_steps(machine))
+
+    def one(stripe: int, first: int, count: int) -> Callable[[], Awaitable[None]]:
+        async def work() -> None:
+            nonlocal copied
+            number = machine.stripe_number(slabs.row, stripe)
+            claim = await machine.claims.acquire(number, number + 1)
+            try:
+                if not slabs.is_dead:
+                    copied += await _refill_step(machine, slabs, first, count, target, pace)
+            finally:
+                machine.claims.release(claim)
+
+        return work
+
+    for at in range(0, len(steps), STEPS_AT_ONCE):
         if slabs.is_dead:
             break
         await pace(0)
-        number = machine.stripe_number(slabs.row, stripe)
-        claim = await machine.claims.acquire(number, number + 1)
-        try:
-            if not slabs.is_dead:
-                copied += await _refill_step(machine, slabs, first, count, target, pace)
-        except (BlockCorrupt, SlabLost) as error:
+        works = [one(*step) for step in steps[at : at + STEPS_AT_ONCE]]
+        for error in await gather(machine.host.runtime, works, "parity refill"):
+            if error is not None and not isinstance(error, (BlockCorrupt, SlabLost)):
+                raise error
             trouble = trouble or error
-        finally:
-            machine.claims.release(claim)
     if trouble is not None:
         raise trouble
     await hints.renew(machine, slabs, target, pace)
