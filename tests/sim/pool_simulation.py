@@ -48,7 +48,8 @@ KINDS = {"simple": 0, "mirror": 1, "three-way-mirror": 2, "parity": 1, "dual-par
 
 @dataclass
 class Plan:
-    """What a run is made of. `spaces`: resiliency, bytes, columns, bytes of write-back cache."""
+    """What a run is made of. `activities`: of all users of a space together, in one life. `spaces`:
+    resiliency, bytes, columns, bytes of write-back cache."""
 
     disks: int
     spaces: list[tuple[str, int, int | None, int | None]]
@@ -90,7 +91,7 @@ class Plan:
             spaces=spaces,
             lives=lives,
             users=rng.choice((1, 2, 3)),
-            activities=rng.choice((20, 60, 120)),
+            activities=max(8, rng.choice((120, 240, 360)) // (lives * len(spaces))),
             cold=rng.choice((0.0, 0.05, 0.5, 1.0)),
             think_s=rng.choice((0.001, 0.02, 0.3)),
             acts=frozenset(act for act in ACTS if rng.random() < 0.6),
@@ -322,7 +323,7 @@ class PoolSimulation:
                     for _ in range(self.plan.users):
                         user = SpaceUser(self, name, model, random.Random(self.rng.getrandbits(64)))
                         self.users.append(user)
-                        users.start_soon(user.run, self.plan.activities)
+                        users.start_soon(user.run, self.plan.activities // self.plan.users)
             if end != "close":
                 self._power_off()
             nursery.cancel_scope.cancel()
