@@ -72,6 +72,8 @@ async def refill(machine: ParityMachine, slabs: SlabSet, target: Place, pace: Pa
             trouble = trouble or error
     if trouble is not None:
         raise trouble
+    if not machine.is_row_durable(slabs.row):
+        await machine.flush()  # what was trimmed wasn't refilled: after a power cut it must not be there again
     await hints.renew(machine, slabs, target, pace)
     return copied
 
