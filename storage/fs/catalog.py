@@ -151,6 +151,7 @@ class CatalogFileSystem(Tiering):
             volume._changes += 1
             volume._armed = True
             await volume.sync()
+            await volume._grow_catalog()
             volume._armed = False
             volume._watch_tiers()
         except StorageError:

@@ -3,8 +3,9 @@
     0                4 KiB .. 64 KiB   64 KiB                      size - wal           size
     | header, CRC-32C |     unused      | database pages             | write-ahead log    |
 
-The header is written once, as the last step of formatting: a space without it holds no catalog. The lengths
-of the two files are not stored: the database's is in its own first page, and the log ends where its salts
+The header is written as the last step of formatting: a space without it holds no catalog. It is written again
+when the space has grown and the log, empty at that moment, moves to the new end. The lengths of the two
+files are not stored: the database's is in its own first page, and the log ends where its salts
 or checksums do.
 Format: docs/formats/catalog.md.
 """
@@ -12,7 +13,7 @@ Format: docs/formats/catalog.md.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from crc32c import crc32c
@@ -64,6 +65,14 @@ def plan_layout(size_bytes: int, volume_id: bytes) -> Layout:
     size = size_bytes // PAGE_BYTES * PAGE_BYTES
     wal = min(max(size // 4, WAL_BYTES_MIN), WAL_BYTES_MAX) // PAGE_BYTES * PAGE_BYTES
     return Layout(_DATABASE_AT, size - wal - _DATABASE_AT, size - wal, wal, volume_id)
+
+
+def extend_layout(layout: Layout, size_bytes: int) -> Layout | None:
+    """The same catalog in a space that has grown to this size; None if there is nothing to gain."""
+    at = size_bytes // PAGE_BYTES * PAGE_BYTES - layout.wal_bytes
+    if at <= layout.wal_at:
+        return None
+    return replace(layout, database_bytes=at - layout.database_at, wal_at=at)
 
 
 def decode_layout(block: bytes | bytearray | memoryview, size_bytes: int) -> Layout:

@@ -14,9 +14,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from storage.errors import CatalogCorrupt
+import apsw
+
+from storage.errors import CatalogCorrupt, StorageError
 from storage.fs import segments
-from storage.fs.limits import CLUSTER_MASK, CLUSTER_SHIFT, GROUP_CLUSTERS
+from storage.fs.layout import extend_layout
+from storage.fs.limits import CLUSTER_MASK, CLUSTER_SHIFT, GROUP_CLUSTERS, PAGE_BYTES
 from storage.fs.mover import Mover, MoveResult, Pace, no_pace
 from storage.fs.state import StreamState
 from storage.space.port import Space
@@ -132,7 +135,8 @@ class Thin(Mover):
     # growth -----------------------------------------------------------------------------------------
     async def grow(self, data: Space | None = None) -> int:
         """Take what the data space has more than when it was mounted, or a larger one in its place, or one
-        with a tier added to it. Durable when it returns; gives back how many bytes more there are.
+        with a tier added to it; and what the metadata space has more. Durable when it returns; gives back
+        how many bytes of data more there are.
 
         Raises: CatalogCorrupt if `data` does not hold what the present one does; nothing has changed then."""
         allocator = self._allocator
@@ -142,6 +146,7 @@ class Thin(Mover):
         found = segments.settle(space, rows, old << CLUSTER_SHIFT)
         if space.size_bytes >> CLUSTER_SHIFT < old:
             raise CatalogCorrupt(f"the volume has {old << CLUSTER_SHIFT} bytes, the space {space.size_bytes}")
+        await self._grow_catalog()
         self._admit(4)
         self._data = space
         self._segments = found
@@ -151,6 +156,57 @@ class Thin(Mover):
         self._changes += 1
         await self.sync()
         return (allocator.clusters - old) << CLUSTER_SHIFT
+
+    async def _grow_catalog(self) -> None:
+        """The metadata space may have grown: the log moves to its new end, the database gets what is between.
+        In a task of its own: half of it, because a caller was cancelled, would be the end of the catalog."""
+        if extend_layout(self._layout, self._metadata.size_bytes) is None:
+            return
+        done, errors = self._runtime.event(), list[StorageError]()
+
+        async def work() -> None:
+            try:
+                await self._move_log()
+            except StorageError as error:
+                errors.append(error)
+            finally:
+                done.set()
+
+        self._runtime.spawn(work, "catalog growth")
+        await done.wait()
+        if errors:
+            raise errors[0]
+
+    async def _move_log(self) -> None:
+        """With the drain's turn taken: all that SQLite wrote is put in its place and the log emptied,
+        durably; then the new end says that no log is there; then the header says where to look. Whatever is
+        committed meanwhile waits in the queue, and goes to the new places."""
+        while self._draining:
+            await self._round.wait()
+        if self._failure is not None:
+            raise self._failure
+        self._draining = True
+        try:
+            self.commit()
+            self._db.execute("pragma wal_checkpoint(truncate)").fetchall()
+            layout = extend_layout(self._layout, self._metadata.size_bytes)
+            if layout is None or self._overlay.wal_size:
+                return
+            await self._drain_once()
+            for where, block in ((layout.wal_at, bytes(PAGE_BYTES)), (0, layout.encode())):
+                await self._metadata.write(SpaceOffset(where), [block])
+                await self._metadata.flush()
+            self._layout = self._overlay.layout = layout
+            self._db.execute(f"pragma max_page_count={layout.database_bytes // PAGE_BYTES}").fetchall()
+            self._measure_room()
+        except apsw.Error as error:
+            self._broken(error)
+        except StorageError as error:
+            self._fail(error)
+            raise
+        finally:
+            self._draining = False
+            self._wake()
 
     def _store_size(self) -> None:
         """The size and the segments, if they are not what the catalog has."""

@@ -48,7 +48,6 @@ class _Database(_File):
         self._pages = overlay.pages
         self._space = space
         self._base = overlay.layout.database_at
-        self._limit = overlay.layout.database_bytes
 
     def xRead(self, amount: int, offset: int) -> bytes | bytearray:
         page_at = offset & ~(PAGE_BYTES - 1)
@@ -65,8 +64,9 @@ class _Database(_File):
         return into
 
     def xWrite(self, data: bytes, offset: int) -> None:
-        if offset + len(data) > self._limit:
-            raise apsw.FullError(f"the database's region of {self._limit} bytes is full")
+        limit = self._overlay.layout.database_bytes  # it may grow
+        if offset + len(data) > limit:
+            raise apsw.FullError(f"the database's region of {limit} bytes is full")
         self._overlay.write_page(offset, data)
 
     def xTruncate(self, size: int) -> None:

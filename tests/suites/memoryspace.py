@@ -57,6 +57,12 @@ class MemorySpace:
     def size_bytes(self) -> int:
         return len(self._bytes)
 
+    def grow(self, size_bytes: int) -> None:
+        """What is new holds anything."""
+        self._view.release()
+        self._bytes.extend(b"\xa7" * (size_bytes - len(self._bytes)))
+        self._view = memoryview(self._bytes)
+
     def usage(self) -> SpaceUsage:
         allocated = len(self._allocated) << 16
         available = self.size_bytes if self.available_bytes is None else self.available_bytes

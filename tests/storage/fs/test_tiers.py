@@ -3,20 +3,21 @@
 import gzip
 import random
 from bisect import bisect_left
+from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
 
 import pytest
 
 from storage.errors import BlockCorrupt, CatalogCorrupt, DiskFailed, VolumeFull
-from storage.fs.catalog import CatalogFileSystem
+from storage.fs.catalog import CatalogFileSystem, load_overlay
 from storage.fs.check import check_catalog
 from storage.fs.placement import TierSettings
 from storage.tier.space import Segment, Tier, TieredSpace
 from tests.sim.runtime import InlineRuntime
 from tests.storage.fs.model import run_to_end
 from tests.storage.fs.tiered import CLUSTER, METADATA_BYTES, MIB, Rig, bytes_on, get, make, put, tiered
-from tests.suites.memoryspace import MemorySpace
+from tests.suites.memoryspace import MemorySpace, Power
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 
@@ -506,6 +507,107 @@ def test_a_plain_volume_gets_a_fast_tier():
         await again.close()
 
     run_to_end(runtime, main())
+
+
+def small_metadata(runtime, power=None):
+    return MemorySpace(4 * MIB, runtime, power), MemorySpace(8 * MIB, runtime, power)
+
+
+def test_a_full_catalog_takes_files_again_when_its_space_has_grown():
+    """storage/fs/thin.py, grow: what the metadata space has more, while others make files."""
+    runtime = InlineRuntime(rng=random.Random(3))
+
+    async def main():
+        metadata, data = small_metadata(runtime)
+        fs = await CatalogFileSystem.format(metadata, data, runtime, security=b"root")
+        metadata.slow(random.Random(4))
+        count, working = fill(fs, 0), [True]
+
+        async def work():
+            while working[0]:
+                fs.changed(fs.root())
+                await fs.flush(fs.root())
+                await runtime.sleep(0.01)
+
+        runtime.spawn(work, "work")
+        metadata.grow(8 * MIB)
+        assert await fs.grow() == 0
+        more = fill(fs, count)
+        assert more > 2 * count > 1000
+        await fs.sync()
+        working[0] = False
+        await fs.close()
+        assert (await check_catalog(metadata, data, runtime)).problems == []
+        again = await CatalogFileSystem.open(metadata, data, runtime)
+        assert len(again.entries(again.root(), None, 10**6)) == more
+        await again.close()
+
+    run_to_end(runtime, main())
+
+
+def fill(fs, start):
+    """Make files until the catalog is full; how many there are then."""
+    for index in range(start, 10**6):
+        try:
+            make(fs, f"f{index} " + "with a long name" * 12)
+        except VolumeFull:
+            return index
+    raise AssertionError("it is never full")
+
+
+def test_a_power_cut_while_the_catalog_grows_leaves_it_whole():
+    """storage/fs/thin.py: the log moves by one write of the header, when it is empty."""
+    rng = random.Random(6)
+    left, grown, is_over = 0, set(), False
+    while not is_over:
+        left += 1
+        runtime = InlineRuntime(rng=rng)
+        power, done = Power(), []
+        metadata, data = small_metadata(runtime, power)
+        run_to_end(runtime, ten_files(metadata, data, runtime, power, left, done))
+        is_over = bool(done)
+        for _ in range(3):
+            runtime = InlineRuntime(rng=rng)
+            found = metadata.power_cut(rng, runtime), data.power_cut(rng, runtime)
+            run_to_end(runtime, ten_found(*found, runtime, grown))
+    assert left > 10 and grown == {4 * MIB, 6 * MIB + 4096}
+
+
+async def ten_files(metadata, data, runtime, power, left, done):
+    """Ten files, durable; then the catalog grows while an eleventh is made."""
+    fs = await CatalogFileSystem.format(metadata, data, runtime, security=b"root")
+    for space in (metadata, data):
+        space.keeps_versions = True
+    for index in range(10):
+        await put(fs, make(fs, f"f{index}"), bytes([index]) * 70_000)
+    await fs.sync()
+    metadata.grow(6 * MIB + 5000)
+    power.left = left
+
+    async def eleventh():
+        with suppress(DiskFailed):
+            await put(fs, make(fs, "eleventh"), b"e" * 70_000)
+
+    try:
+        runtime.spawn(eleventh, "eleventh")
+        await fs.grow()
+        await fs.sync()
+        await fs.close()
+        done.append(True)
+    except DiskFailed:
+        assert power.is_off
+
+
+async def ten_found(metadata, data, runtime, grown):
+    layout = (await load_overlay(metadata)).layout
+    grown.add(layout.wal_at + layout.wal_bytes)
+    assert (await check_catalog(metadata, data, runtime)).problems == []
+    fs = await CatalogFileSystem.open(metadata, data, runtime)
+    for index in range(10):
+        assert await get(fs, fs.lookup(fs.root(), f"f{index}").node) == bytes([index]) * 70_000
+    assert fs._layout.wal_at + fs._layout.wal_bytes == metadata.size_bytes // 4096 * 4096
+    await fs.close()
+    assert (await check_catalog(metadata, data, runtime)).problems == []
 
 
 def vector(name, runtime):
