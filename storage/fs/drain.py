@@ -249,6 +249,9 @@ class Drain(Core):
             self._db.execute("pragma wal_checkpoint(truncate)").fetchall()
             self._changes += 1
             await self.sync()
+            while self._draining:  # for a change that came meanwhile
+                await self._round.wait()
+                await self.sync()
         except apsw.Error as error:
             self._broken(error)
         finally:

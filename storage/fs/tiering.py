@@ -301,6 +301,8 @@ class Tiering(Thin):
         Raises: ValueError without tiers; VolumeFull if too many files are pinned, or the catalog is full."""
         if self._heat is None:
             raise ValueError("the volume has no tiers to pin a file to")
+        if not self._may_go_on():
+            return MoveResult(is_stopped=True)
         found = self.node(node.id)
         if found is None:
             return MoveResult()  # It was deleted before this began.
@@ -348,6 +350,8 @@ class Tiering(Thin):
 
     async def unpin(self, node: Node) -> None:
         """The file is treated as any other again; nothing is moved now."""
+        if not self._may_go_on():
+            return
         found = self.node(node.id)
         if found is None or self._pins.pop(node.id, None) is None:
             return

@@ -196,9 +196,10 @@ class PoolCore(Durability):
     def zero_checks(self, copy: CopyRecord) -> Callable[[], Awaitable[None]]:
         async def work() -> None:
             member = self.members[copy.disk]
-            disk, label = member.disk, member.known_label
+            disk = member.disk
             if disk is None:
                 return
+            label = member.known_label
             start, end = label.checks_at(copy.slab), label.slab_at(copy.slab) + label.stride_bytes
             try:
                 for at in range(start, end, len(ZEROS)):

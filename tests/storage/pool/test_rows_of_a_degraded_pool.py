@@ -27,7 +27,7 @@ def pattern(number: int) -> bytes:
 
 
 async def write_each_row(space, first: int) -> None:
-    for number in range(first, SIZE // SLAB, 2):
+    for number in range(first, SIZE // SLAB, 3):
         await space.write(SpaceOffset(number * SLAB), [pattern(number)])
     await space.flush()
 
@@ -55,6 +55,7 @@ def test_new_rows_are_written_while_disks_are_away_and_made_whole_when_they_are_
         await pool.close()
         world.restore_open()
         pool = await Pool.open(world.disks[lost:], world.runtime)
+        await write_each_row(pool.space("s"), 2)
         await check(pool.space("s"), range(SIZE // SLAB))
         await pool.close()
         for disk in world.disks:
