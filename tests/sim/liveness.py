@@ -12,11 +12,12 @@ from collections.abc import Sequence
 
 import trio
 
+from cluster import volumes
 from storage.fs.check import check_catalog
 from storage.pool.pool import Pool
 from storage.space.mirror import MirrorSpace
 from tests.sim.faultydisk import FaultyDisk
-from tests.sim.node import DATA, METADATA
+from tests.sim.node import VOLUME
 from tests.sim.simruntime import SimRuntime
 from tests.sim.world import check_copies
 
@@ -41,7 +42,7 @@ async def check_in_the_end(
             scrub = await pool.jobs.wait(await pool.jobs.scrub())
             assert scrub.state == "Completed", scrub
             await _until_well(pool)
-        report = await check_catalog(pool.space(METADATA), pool.space(DATA), runtime)
+        report = await check_catalog(*volumes.spaces(pool, VOLUME), runtime)
         assert report.problems == [], report.problems
         for machine in pool._core.spaces.values():
             if isinstance(machine, MirrorSpace):

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import trio
 
-from cluster.volumes import MIRRORS
+from cluster import volumes
 from smbproto.security.legacy import nt_hash
 from smbsrv.connection import Connection, Driver
 from smbsrv.io.stream import serve_stream
@@ -34,7 +34,8 @@ from tests.sim.wire import Wire
 
 USER: Final = "ana"
 PASSWORD: Final = "open sesame"
-METADATA, DATA = "v/metadata", "v/data"
+VOLUME: Final = "v"
+METADATA, DATA, FAST = "v/metadata", "v/data", "v/fast"
 METADATA_BYTES: Final = 8 << 20
 _SID = "S-1-5-21-1-2-3-1001"
 _TOKEN = Token(
@@ -88,6 +89,7 @@ class SimNode:
         self.disks: Sequence[FaultyDisk] = ()
         self.wires: dict[Wire, None] = {}
         self.is_up = False
+        self.is_closing = False
         self._next_peer = 0
         self.ended = trio.Event()
         self._stopping = trio.Event()
@@ -123,7 +125,7 @@ class SimNode:
         if self._has_jobs:
             self.pool.jobs.automatic.scrub_every_s = None
             self.pool.jobs.start()
-        metadata, data = self.pool.space(METADATA), self.pool.space(DATA)
+        metadata, data = volumes.spaces(self.pool, VOLUME)
         report = await check_catalog(metadata, data, self.runtime)
         assert report.problems == [], report.problems
         self.fs = await CatalogFileSystem.open(metadata, data, self.runtime)
@@ -134,6 +136,7 @@ class SimNode:
         self._nursery.start_soon(run_timers, self.server, lambda now: None)
 
     async def _close(self) -> None:
+        self.is_closing = True
         self.server.is_stopping = True
         for wire in self.wires:
             wire.cut()
@@ -195,17 +198,20 @@ async def format_disks(
     data_bytes: int,
     resiliency: str,
     journal_bytes: int | None,
+    fast_bytes: int,
 ) -> None:
-    """A new pool with one volume on these disks."""
+    """A new pool with one volume on these disks. `fast_bytes`: of a fast tier, if it has tiers."""
     async with trio.open_nursery() as nursery:
         runtime = SimRuntime(nursery, rng)
         for disk in disks:
             disk.attach(runtime)
         pool = await Pool.create(list(disks), "sim", runtime=runtime, slab_bytes=slab_bytes)
-        catalog = MIRRORS[find_resiliency(resiliency).tolerance]
+        catalog = volumes.MIRRORS[find_resiliency(resiliency).tolerance]
         await pool.create_space(METADATA, catalog, METADATA_BYTES, columns=1, write_cache_bytes=0)
         await pool.create_space(DATA, resiliency, data_bytes, write_cache_bytes=journal_bytes)
-        fs = await CatalogFileSystem.format(pool.space(METADATA), pool.space(DATA), runtime, label="sim")
+        if fast_bytes:
+            await pool.create_space(FAST, resiliency, fast_bytes, write_cache_bytes=0)
+        fs = await CatalogFileSystem.format(*volumes.spaces(pool, VOLUME), runtime, label="sim")
         await fs.close()
         await pool.close()
         nursery.cancel_scope.cancel()

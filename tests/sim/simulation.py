@@ -34,6 +34,7 @@ from tests.sim.liveness import check_in_the_end
 from tests.sim.model import SIDE, Clock, Model, ModelFile, Op
 from tests.sim.node import PASSWORD, USER, SimNode, format_disks
 from tests.sim.scheduler import run_seeded
+from tests.sim.upkeep import Administrator
 from tests.sim.victims import DECEIVERS, VICTIMS, Victim
 
 DISK_BYTES = 40 << 20
@@ -58,7 +59,10 @@ class Plan:
     resiliency: str
     journal_bytes: int | None
     """Of the write-back cache; 0: none, None: as the pool chooses."""
+    fast_bytes: int
+    """Of a fast tier; 0: there are no tiers."""
     has_jobs: bool
+    upkeep_every_s: float
     data_bytes: int
     """Under 4 MiB the volume becomes full."""
     clients: int
@@ -88,7 +92,9 @@ class Plan:
             slab_bytes=rng.choice((256 << 10, 1 << 20)),
             resiliency=resiliency,
             journal_bytes=None if is_parity else rng.choice((0, 0, 2 << 20)),
+            fast_bytes=rng.choice((0, 0, 1 << 20, 4 << 20)),
             has_jobs=rng.random() < 0.7,
+            upkeep_every_s=rng.choice((never, 0.2, 1.0)),
             data_bytes=rng.choice((16 << 20, 16 << 20, 16 << 20, 1 << 20)),
             clients=rng.randint(2, 4),
             actors=rng.randint(1, 3),
@@ -165,7 +171,13 @@ class Simulation:
             Victim(self, disk, kind) for disk, kind in zip(reversed(self.disks), plan.victims, strict=False)
         ]
         await format_disks(
-            self.disks, rng, plan.slab_bytes, plan.data_bytes, plan.resiliency, plan.journal_bytes
+            self.disks,
+            rng,
+            plan.slab_bytes,
+            plan.data_bytes,
+            plan.resiliency,
+            plan.journal_bytes,
+            plan.fast_bytes,
         )
         try:
             async with trio.open_nursery() as nursery:
@@ -193,6 +205,10 @@ class Simulation:
             self.rng, self.plan.wire_delay_s, encrypt=self.plan.encrypt, has_jobs=self.plan.has_jobs
         )
         await self._nursery.start(node.run, list(self.disks))
+        every_s = self.plan.upkeep_every_s
+        if every_s < float("inf"):
+            paths = [name.path for name in self.model.names]
+            node.spawn(Administrator(node, paths, self.rng, every_s, self.count).run)
 
     async def _make_directories(self) -> None:
         assert self.node is not None
