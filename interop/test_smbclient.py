@@ -11,6 +11,7 @@ import hashlib
 import random
 import re
 import tarfile
+import time
 
 import pytest
 
@@ -348,6 +349,20 @@ def test_wrong_password_unknown_user_and_anonymous_are_refused(smbclient: SmbCli
                  "-U", "%", smbclient.target.unc, "-c", "ls"]
     said = smbclient.execute(anonymous)
     assert said.status != 0 and "NT_STATUS_" in said.output
+
+
+def test_guessing_passwords_is_slow_for_who_guesses_alone(smbclient: SmbClient) -> None:
+    """Five failures of a user cost nothing; then one attempt in two seconds is looked
+    at. Others do not wait."""
+    if not smbclient.target.is_ours:
+        pytest.skip("this server limits nothing, or otherwise")
+    for number in range(5):
+        smbclient.run("ls", user="guessed", password=f"wrong{number}").fails("LOGON_FAILURE")
+    began = time.monotonic()
+    for number in range(3):
+        smbclient.run("ls", user="guessed", password=f"wronger{number}").fails("LOGON_FAILURE")
+    assert time.monotonic() - began > 3.5
+    smbclient.run("ls").ok()
 
 
 def test_an_unknown_share_is_bad_network_name(smbclient: SmbClient) -> None:
