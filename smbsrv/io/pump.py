@@ -63,7 +63,7 @@ SPARE_BUFFERS_MAX = 8
 SPARE_BYTES_MAX = 64 << 20
 SPARE_ARENAS_MAX = 4
 
-STUCK_MS = 900
+STUCK_MS = 800
 _tcp_info = Struct("=24xI28xI")
 """Of Linux's struct tcp_info: tcpi_unacked, tcpi_last_ack_recv (milliseconds)."""
 _frame_length = Struct(">I").unpack_from

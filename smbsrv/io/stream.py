@@ -20,7 +20,7 @@ __all__ = ["serve_stream"]
 
 RECEIVE_BYTES = 256 << 10
 UNSENT_BYTES_MAX = 16 << 20
-STUCK_S = 0.9
+STUCK_S = 0.8
 
 
 async def serve_stream(server: Server, stream: trio.abc.Stream, peer: str = "memory") -> None:
