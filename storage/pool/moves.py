@@ -145,14 +145,14 @@ class PoolHost(PoolCore):
         disks, domains, _ = self.disks_for(record, is_repair=True)
         row = self._row_of(machine, slabs)
         beside = row if record.kind is ResiliencyKind.PARITY else [slabs]
-        held = [copy for one in beside for copy in one.copies]
         leaves = None if replaces is None else replaces.disk
-        avoid = {
-            domain_of(self.state.disks[copy.disk], record.awareness)
-            for copy in held
-            if copy.disk != leaves
-        }
-        there = {copy.disk for copy in held}
+
+        def avoided() -> set[str]:
+            held = [copy.disk for one in beside for copy in one.copies if copy.disk != leaves]
+            return {domain_of(self.state.disks[number], record.awareness) for number in held}
+
+        avoid = avoided()
+        there = {copy.disk for one in beside for copy in one.copies}
         usable = {n: free for n, free in disks.items() if n not in there and (onto is None or n == onto)}
         spares = {n: free for n, free in usable.items() if self.state.disks[n].usage is Usage.HOT_SPARE}
         self.require_map_space(1)
@@ -164,7 +164,8 @@ class PoolHost(PoolCore):
             self.free[copy.disk].give(copy.slab)
             raise
         taken = {one.disk for other in beside for one in other.copies}
-        if slabs.is_dead or copy.disk in taken or any(one.joining for one in slabs.copies):
+        is_apart = copy.disk not in taken and domains[copy.disk] not in avoided()
+        if slabs.is_dead or not is_apart or any(one.joining for one in slabs.copies):
             self.free[copy.disk].give(copy.slab)
             raise StorageError(f"space {machine.name} row {slabs.row} changed while a slab was made ready")
         slabs.copies = [*slabs.copies, copy]

@@ -3,11 +3,13 @@ meanwhile."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from storage.errors import BlockCorrupt, LabelCorrupt, PoolFull, PoolInUse, SlabLost, StorageError
 from storage.pool import copies as pool_copies
-from storage.pool.metadata import CopyRecord, MediaType, Usage
+from storage.pool.metadata import Awareness, CopyRecord, MediaType, Usage
 from storage.pool.pool import Pool
 from storage.units import BLOCK_BYTES, SpaceOffset
 from tests.sim.disk import SimDisk
@@ -396,6 +398,47 @@ def test_a_space_of_one_medium_stays_on_it() -> None:
     rig.run(work)
 
 
+@pytest.mark.parametrize("resiliency", ["mirror", "three-way-mirror", "parity"])
+def test_nodes_keep_the_copies_of_a_slab_apart_whatever_moves(resiliency: str) -> None:
+    """[New-VirtualDisk] FaultDomainAwareness: the loss of a whole node costs one copy of anything."""
+    rig = Rig(disks=8)
+    nodes = ["r1/c1/n1", "r1/c1/n2", "r1/c2/n3", "r2/c3/n4"]
+
+    async def work() -> None:
+        pool = await Pool.create(rig.world.disks, "p", runtime=rig.world.runtime, slab_bytes=SLAB)
+        for number in range(8):
+            await pool.set_disk(number, fault_domain=nodes[number // 2])
+        with pytest.raises(PoolFull, match="in 2 fault domains"):
+            await pool.create_space("racks", "three-way-mirror", SIZE, awareness=Awareness.RACK)
+        columns = 3 if resiliency == "parity" else 1
+        space = await pool.create_space(
+            "s", resiliency, SIZE // 2, columns=columns, awareness=Awareness.NODE, write_cache_bytes=None
+        )
+        await space.write(SpaceOffset(0), [bytes(SIZE // 2)])
+        await space.flush()
+
+        def are_apart() -> bool:
+            for state in pool._core.state.spaces.values():
+                for row in state.rows:
+                    columns = state.columns(row)
+                    sets = [[c for ones in columns for c in ones]] if resiliency == "parity" else columns
+                    if state.record.parent:
+                        sets = columns
+                    for copies in sets:
+                        found = [nodes[copy.disk // 2] for copy in copies]
+                        if len(set(found)) != len(found):
+                            return False
+            return True
+
+        assert are_apart()
+        await pool.retire_disk(2)
+        assert (await pool.jobs.wait(await pool.jobs.repair())).state == "Completed"
+        assert pool.status().disks[2].allocated_bytes == 0 and are_apart()
+        await pool.close()
+
+    rig.run(work)
+
+
 # -- spaces that grow, pools of version 1 ------------------------------------------------------------------
 
 
@@ -420,6 +463,40 @@ def test_a_space_grows_while_it_is_used(kind: str) -> None:
         await tank.check()
 
     tank.world.runtime.run(work())
+
+
+def test_a_pool_of_version_1_says_what_needs_an_upgrade() -> None:
+    rig = Rig(disks=3)
+
+    async def work() -> None:
+        await rig.create()
+        core = rig.pool._core
+        core.change(replace(core.state.pool, version=1, next_disk=0))
+        await core.commit()
+        await rig.reopen()
+        assert rig.pool.status().version == 1
+        for refused in (
+            rig.pool.create_space("t", "three-way-mirror", SIZE),
+            rig.pool.set_disk(0, usage=Usage.JOURNAL),
+            rig.pool.retire_disk(0),
+            rig.pool.set_policy(retire_delay_s=5),
+        ):
+            with pytest.raises(ValueError, match="sofs pool upgrade"):
+                await refused
+        await rig.fill()
+        rig.world.disks[1].fail()
+        await rig.scribble(5)
+        rig.world.disks[1].heal()
+        await rig.pool.return_disk(rig.world.disks[1])
+        await rig.pool.jobs.wait(await rig.pool.jobs.repair())
+        assert rig.health() == ("Healthy", "OK") and not rig.pool._core.state.jobs
+        assert await rig.pool.upgrade() == 2
+        await rig.pool.retire_disk(0)
+        await rig.reopen()
+        assert rig.pool.status().version == 2
+        await rig.check()
+
+    rig.run(work)
 
 
 # -- moves -------------------------------------------------------------------------------------------------
