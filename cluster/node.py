@@ -14,7 +14,8 @@ Owner: the process. Must not decide anything that a lower layer owns; it opens, 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from cluster import config, volumes
@@ -70,7 +71,10 @@ class Node:
         self.pool: Pool | None = None
         self.volume_jobs = VolumeJobs(runtime)
         self.upkeep = True
+        self._under_way: set[str] = set()
         self.volumes: dict[str, MountedVolume] = {}
+        self.detached: dict[str, str] = {}
+        """Volumes that could not be mounted, and why."""
         self.directories: dict[str, MountedVolume] = {}
         self.serving = Serving(self)
 
@@ -104,9 +108,10 @@ class Node:
                 node.pool = await Pool.open(node.disks, runtime)
                 node.pool_opened(node.disks)
                 for name in node.volume_names():
-                    await node.mount(name)
+                    await node.mount_or_detach(name)
             for share in node.shares:
-                node.serving.add(share, await node.volume_of(share))
+                if share.volume not in node.detached:
+                    node.serving.add(share, await node.volume_of(share))
         except BaseException:
             await node.close()
             raise
@@ -133,6 +138,17 @@ class Node:
         """Raises: AlreadyExists."""
         if self.pool is not None:
             raise AlreadyExists(f"this node has the pool {self.pool.name!r} already")
+
+    @contextmanager
+    def alone(self, what: str) -> Iterator[None]:
+        """Nobody else makes or removes the same meanwhile. Raises: OperatorError."""
+        if what in self._under_way:
+            raise OperatorError(f"{what} is being made, changed or removed already")
+        self._under_way.add(what)
+        try:
+            yield
+        finally:
+            self._under_way.discard(what)
 
     def volume_names(self) -> list[str]:
         """Names of the pool's volumes, mounted or not."""
@@ -166,6 +182,25 @@ class Node:
         self.volumes[name] = mounted
         return mounted
 
+    async def mount_or_detach(self, name: str) -> None:
+        """A volume that cannot be mounted does not keep the node from serving the others; it is told of."""
+        try:
+            await self.mount(name)
+            self.detached.pop(name, None)
+        except StorageError as error:
+            log.error("volume %s cannot be mounted: %s", name, error)
+            self.detached[name] = str(error)
+
+    async def mount_detached(self) -> None:
+        """Something has changed about the disks: try again, and serve what can be. Raises: OperatorError."""
+        for name in list(self.detached):
+            await self.mount_or_detach(name)
+            if name not in self.detached:
+                log.warning("volume %s is mounted again", name)
+                for share in self.shares:
+                    if share.volume == name:
+                        self.serving.add(share, await self.volume_of(share))
+
     async def create_volume(self, spec: VolumeSpec) -> MountedVolume:
         """Make the spaces, format, mount. Raises: OperatorError, StorageError; a half-made volume is removed
         again."""
@@ -175,8 +210,9 @@ class Node:
             raise AlreadyExists(f"there is a volume {spec.name!r} already")
         if len(self.volume_names()) >= VOLUMES_MAX:
             raise OperatorError(f"there are {VOLUMES_MAX} volumes, which is the most")
-        await volumes.make(pool, spec, self.runtime)
-        return await self.mount(spec.name)
+        with self.alone(f"volume {spec.name}"):
+            await volumes.make(pool, spec, self.runtime)
+            return await self.mount(spec.name)
 
     async def unmount(self, name: str) -> None:
         mounted = self.volumes.pop(name)
@@ -193,17 +229,20 @@ class Node:
             raise OperatorError(
                 f"volume {name} is served by share {users[0]}; `sofs share remove {users[0]}` first"
             )
-        if name in self.volumes:
-            await self.unmount(name)
-        await volumes.remove(pool, name)
+        with self.alone(f"volume {name}"):
+            if name in self.volumes:
+                await self.unmount(name)
+            await volumes.remove(pool, name)
+            self.detached.pop(name, None)
 
     async def resize_volume(self, name: str, part: str, size_bytes: int) -> None:
         """The volume stays in use. Raises: NotFound, OperatorError, StorageError."""
         mounted = self.volumes.get(name)
         if mounted is None or not isinstance(mounted.filesystem, CatalogFileSystem):
             raise NotFound(f"there is no volume {name!r}; `sofs volume list` shows those there are")
-        await volumes.grow(self.require_pool(), name, part, size_bytes)
-        await mounted.filesystem.grow()
+        with self.alone(f"volume {name}"):
+            await volumes.grow(self.require_pool(), name, part, size_bytes)
+            await mounted.filesystem.grow()
 
     async def volume_of(self, share: ShareConfig) -> ObjectStoreVolume:
         """The volume that a share serves; a directory of the host is opened at its first use. Raises:

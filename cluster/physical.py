@@ -128,12 +128,13 @@ class PhysicalDisks:
     ) -> None:
         """Raises: OperatorError, StorageError."""
         self._node.require_no_pool()
-        disks, made = await self._open_new(paths, disk_bytes)
-        try:
-            await self._node.create_pool(name, disks, slab_bytes)
-        except (OperatorError, StorageError, ValueError) as error:
-            await self._take_back(disks, made)
-            raise OperatorError(str(error)) from None if isinstance(error, ValueError) else error
+        with self._node.alone("the pool"):
+            disks, made = await self._open_new(paths, disk_bytes)
+            try:
+                await told(self._node.create_pool(name, disks, slab_bytes))
+            except (OperatorError, StorageError):
+                await self._take_back(disks, made)
+                raise
         for disk in disks:
             kind = media or self._detected(disk)
             if kind is not None:
@@ -309,3 +310,7 @@ class PhysicalDisks:
             return
         log.warning("disk %d, %s, is back", number, path)
         self.opened([disk])
+        try:
+            await self._node.mount_detached()
+        except OperatorError as error:
+            log.error("a volume is back that cannot be served: %s", error)

@@ -24,6 +24,7 @@ from interop.process import Process, answers_smb, free_port
 from interop.server import sofs
 from interop.smbclient_tool import SmbClient
 from interop.target import Target
+from interop.vm.suite import MountOptions, Report, mount_and_test
 from smbclient import connect_blocking
 
 MIB = 1 << 20
@@ -258,6 +259,28 @@ def test_rot_on_one_disk_is_found_by_a_scrub_and_repaired(node: Node) -> None:
     (node.folder / "aside").rename(node.disk(0))
     until(lambda: "PhysicalDisk.LostCommunication" not in node.faults(), "the disk is back")
     node.watch()
+
+
+@pytest.mark.vm
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("share", ["dual-parity"])
+def test_a_kernel_client_does_not_notice_that_a_disk_is_gone(node: Node, share: str) -> None:
+    """fsx compares each of its random reads with what the file must hold, before, while and after a disk is
+    deleted, and while it is rebuilt at the same path."""
+    mount = MountOptions(share, node.port, USER, node.password)
+    reports: list[Report] = []
+    guest = threading.Thread(
+        target=lambda: reports.append(mount_and_test(mount, ("fsx", "fsxdirect", "fsxpar"), operations=2500)))
+    guest.start()
+    until(lambda: any(one["opens"] for one in node.do("session", "list")), "the guest works", 400)
+    node.disk(5).unlink()
+    until(lambda: "PhysicalDisk.LostCommunication" in node.faults(), "the loss is noticed")
+    node.do("disk", "replace", "5", node.disk(5))
+    node.watch()
+    guest.join()
+    (report,) = reports
+    assert report.failed() == [] and len(report.results) == 3, report.output
+    until(lambda: node.do("health")["health"] == "Healthy", "all is healthy again")
 
 
 def test_after_all_this_the_node_starts_again_and_its_volumes_are_sound(node: Node) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cluster.admin.registry import NoArguments, call
-from storage.pool.health import Severity, VolumeSeen
+from storage.pool.health import Fault, Severity, VolumeSeen
 
 if TYPE_CHECKING:
     from cluster.node import Node
-    from storage.pool.health import Fault
 
 HEALTH = {Severity.INFORMATION: "Healthy", Severity.WARNING: "Warning", Severity.ERROR: "Unhealthy"}
 
@@ -22,7 +21,15 @@ def node_faults(node: Node) -> list[Fault]:
     for name, mounted in sorted(node.volumes.items()):
         usage = mounted.volume.usage()
         volumes.append(VolumeSeen(name, usage.total_bytes, usage.used_bytes))
-    return node.pool.faults(volumes)
+    return [*(_detached(node, name, why) for name, why in node.detached.items()), *node.pool.faults(volumes)]
+
+
+def _detached(node: Node, name: str, why: str) -> Fault:
+    return Fault(
+        "VirtualDisks.Detached", Severity.ERROR, f"The volume could not be mounted. {why}",
+        f"{node.require_pool().status().pool_id}/{name}", f"Volume {name}", node.require_pool().name,
+        ("Bring missing disks back; it is tried again then.", "Look at its catalog: sofs volume check."),
+    )  # fmt: skip
 
 
 @call("health")

@@ -113,11 +113,14 @@ async def listing(node: Node, args: NoArguments) -> list[dict[str, object]]:
         worst = max(parts, key=lambda part: HEALTH.index(part.health))
         mounted = node.volumes.get(name)
         usage = mounted.volume.usage() if mounted is not None else None
+        health, operational = worst.health, worst.operational
+        if name in node.detached:
+            health, operational = "Unknown", "Detached"
         rows.append(
             {
                 "name": name,
-                "health": worst.health,
-                "operational": worst.operational,
+                "health": health,
+                "operational": operational,
                 "resiliency": data[0].resiliency,
                 "columns": data[0].columns,
                 "provisioning": data[0].provisioning,
@@ -127,6 +130,7 @@ async def listing(node: Node, args: NoArguments) -> list[dict[str, object]]:
                 "write cache bytes": sum(part.write_cache_bytes for part in data),
                 "tiered": len(data) > 1,
                 "shares": [share.name for share in node.shares if share.volume == name],
+                "detail": node.detached.get(name, ""),
             }
         )
     return rows
@@ -189,13 +193,15 @@ async def optimize(node: Node, args: VolumeOptimize) -> dict[str, object]:
 
 @call("volume.check")
 async def check(node: Node, args: Named) -> dict[str, object]:
-    """The volume is taken offline for the check and mounted again; refused while clients have it open."""
-    mounted = _mounted(node, args.name)
+    """The volume is taken offline for the check and mounted again; refused while it is served."""
+    if args.name not in node.detached:
+        _mounted(node, args.name)
     if node.serving.is_running:
         raise OperatorError(f"volume {args.name} is being served; stop the node first")
-    assert mounted.metadata is not None and mounted.data is not None
-    await node.unmount(args.name)
-    report = await check_catalog(mounted.metadata, mounted.data, node.runtime)
+    if args.name in node.volumes:
+        await node.unmount(args.name)
+    metadata, data = volumes.spaces(node.require_pool(), args.name)
+    report = await check_catalog(metadata, data, node.runtime)
     if not report.problems:
         await node.mount(args.name)
     return {

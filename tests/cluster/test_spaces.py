@@ -16,6 +16,7 @@ from cluster.errors import NotFound, OperatorError
 from cluster.io.state import StateDirectory
 from cluster.node import Node
 from storage.fs.catalog import CatalogFileSystem
+from storage.space.mirror import MirrorSpace
 from tests.cluster.test_node import MIB, make_pool, new_state, on_node
 
 SECURITY = b""
@@ -389,4 +390,115 @@ def test_a_state_of_a_node_names_the_disks_that_are_away(tmp_path: Path) -> None
 
     on_node(state, first)
     (tmp_path / "disk2").rename(tmp_path / "aside")
+    on_node(state, second)
+
+
+def test_a_hot_spare_takes_the_place_of_a_disk_that_stays_away(tmp_path: Path) -> None:
+    """[Set-StoragePool] RetireMissingPhysicalDisks Auto: rebuilt only if there is a hot spare."""
+    data = random.Random(6).randbytes(3 * MIB)
+
+    async def body(node: Node) -> None:
+        await make_pool(node, tmp_path, disks=3)
+        await perform(node, "pool.set", {"retire_delay_s": 0})
+        spare: dict[str, object] = {"disks": [str(tmp_path / "spare")], "disk_bytes": 128 * MIB}
+        await perform(node, "pool.add_disk", {**spare, "usage": "hot-spare"})
+        await perform(node, "volume.create", {"name": "v", "size_bytes": 64 * MIB, "resiliency": "parity"})
+        await write(node, "f", data)
+        assert (await disks(node))["spare"]["allocated bytes"] == 0
+        (tmp_path / "disk0").unlink()
+        await node.physical.look()
+
+        async def whole() -> bool:
+            lost = (await disks(node))["disk0"]
+            return lost["usage"] == "Retired" and lost["allocated bytes"] == 0
+
+        await until(whole, "what was on it lies on the spare")
+        assert (await disks(node))["spare"]["allocated bytes"] > 0
+        (volume,) = await perform(node, "volume.list", {})
+        assert volume["health"] == "Healthy"
+        assert await read(node, "f") == data
+        done = await perform(node, "disk.remove", {"name": str(tmp_path / "disk0")})
+        assert done["job"] is None and "disk0" not in await disks(node)
+
+    on_node(new_state(tmp_path), body)
+
+
+def test_two_who_make_the_same_volume_do_not_undo_each_other(tmp_path: Path) -> None:
+    async def body(node: Node) -> None:
+        await make_pool(node, tmp_path, disks=2)
+        outcomes: list[str] = []
+
+        async def make() -> None:
+            try:
+                await perform(node, "volume.create", {"name": "v", "size_bytes": 64 * MIB})
+                outcomes.append("made")
+            except OperatorError as error:
+                outcomes.append(str(error))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(make)
+            nursery.start_soon(make)
+        assert outcomes.count("made") == 1 and len(outcomes) == 2, outcomes
+        await write(node, "f", b"there")
+        assert await read(node, "f") == b"there"
+
+    on_node(new_state(tmp_path), body)
+
+
+def test_a_volume_that_cannot_be_mounted_does_not_keep_the_others_from_being_served(tmp_path: Path) -> None:
+    """Too many of its disks are away: it is Detached, and mounted when they are back."""
+    state = new_state(tmp_path)
+    away: list[int] = []
+
+    async def first(node: Node) -> None:
+        await make_pool(node, tmp_path, disks=5)
+        await perform(node, "volume.create", {"name": "three", "size_bytes": 64 * MIB,
+                                              "resiliency": "three-way-mirror"})  # fmt: skip
+        await perform(node, "volume.create", {"name": "one", "size_bytes": 64 * MIB, "resiliency": "simple",
+                                              "columns": 4})  # fmt: skip
+        for name in ("one", "three"):
+            await write(node, "f", name.encode() * MIB, name)
+            await perform(node, "share.add", {"name": name, "volume": name})
+        catalog_space = node.volumes["one"].metadata
+        assert isinstance(catalog_space, MirrorSpace)
+        (column,) = catalog_space.state.columns(0) or ()
+        away.extend(copy.disk for copy in column)
+
+    async def second(node: Node) -> None:
+        assert await read(node, "f", "three") == b"three" * MIB
+        told = {volume["name"]: volume for volume in await perform(node, "volume.list", {})}
+        assert (told["one"]["health"], told["one"]["operational"]) == ("Unknown", "Detached")
+        assert told["one"]["detail"] and node.serving.server.find_share("one") is None
+        assert node.serving.server.find_share("three") is not None
+        for number in away:
+            (tmp_path / f"aside{number}").rename(tmp_path / f"disk{number}")
+        await node.physical.look()
+        assert not node.detached and node.serving.server.find_share("one") is not None
+        assert await read(node, "f", "one") == b"one" * MIB
+
+    on_node(state, first)
+    for number in away:
+        (tmp_path / f"disk{number}").rename(tmp_path / f"aside{number}")
+    on_node(state, second)
+
+
+def test_what_a_crash_left_of_a_volume_that_was_being_made_can_be_removed(tmp_path: Path) -> None:
+    state = new_state(tmp_path)
+
+    async def first(node: Node) -> None:
+        await make_pool(node, tmp_path, disks=2)
+        await perform(node, "volume.create", {"name": "whole", "size_bytes": 64 * MIB})
+        pool = node.require_pool()
+        for part in ("metadata", "data"):  # as far as it came
+            await pool.create_space(f"half/{part}", "mirror", 256 * MIB, columns=1)
+
+    async def second(node: Node) -> None:
+        assert list(node.detached) == ["half"] and list(node.volumes) == ["whole"]
+        faults = (await perform(node, "health", {}))["faults"]
+        assert [fault["FaultingObjectDescription"] for fault in faults] == ["Volume half"]
+        await perform(node, "volume.remove", {"name": "half"})
+        assert (await perform(node, "health", {}))["faults"] == []
+        await perform(node, "volume.create", {"name": "half", "size_bytes": 64 * MIB})
+
+    on_node(state, first)
     on_node(state, second)
