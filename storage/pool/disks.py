@@ -158,7 +158,10 @@ async def return_disk(core: PoolHost, disk: Disk) -> int:
         core.settling = None
         done.set()
     await core.commit()
-    if core.state.disks[label.number].state is not DiskState.OK:
+    record = core.state.disks.get(label.number)
+    if record is None:
+        raise LabelCorrupt(f"disk {disk.name} was empty and left pool {core.state.pool.name} meanwhile (Split)")
+    if record.state is not DiskState.OK:
         raise DiskFailed(f"disk {disk.name} failed again: {member.failure}")
     return label.number
 

@@ -198,6 +198,8 @@ class PoolSimulation:
         disk.heal()
         disk.is_closed = False
         disk.fail_next = None
+        for name in self.fragile:
+            self.models[name].may_have_lost()
         self.trace("bring back", disk.name, await brought_back(self, disk))
         for name in self.fragile:
             self.models[name].may_have_lost()
@@ -363,6 +365,7 @@ class PoolSimulation:
                 model.flush_ends(began)
             except StorageError as error:
                 self.told(name, "last flush", 0, error)
+                model.may_have_lost()
         await self.pool.jobs.stop()
         await self.pool.close()
         self.counts["closes"] += 1
@@ -437,7 +440,7 @@ class PoolSimulation:
         for space_id, machine in core.spaces.items():
             if isinstance(machine, MirrorSpace):
                 await machine.flush()
-                if machine.name not in self.fragile:
+                if machine.name.partition("#")[0] not in self.fragile:
                     self.counts["blocks compared"] += await check_copies(machine)
             assert space_id in core.state.spaces
 
