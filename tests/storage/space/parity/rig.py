@@ -17,6 +17,7 @@ from storage.errors import DiskFailed, PoolFull, SlabLost
 from storage.pool.metadata import CopyRecord, SpaceRecord, SpaceState, pack_copies
 from storage.space.checksums import PAGE_BYTES, block_crc
 from storage.space.machine import SpaceMachine
+from storage.space.parity import hints
 from storage.space.parity.codec import words
 from storage.space.parity.machine import ParityMachine
 from storage.space.parity.map import TRUTH_PAGE_BYTES, ParityMap
@@ -362,6 +363,27 @@ class Rig:
                     wanted = machine.codec.encode([words(contents[role]) for role in range(data)])
                     for parity, one in enumerate(wanted):
                         assert one.tobytes() == contents[data + parity], (row, number, parity)
+        return looked
+
+    async def check_hints(self) -> int:
+        """A disk that says of itself that it has a block has it, stale or not. Blocks."""
+        machine, looked = self.machine, 0
+        for row in sorted(self.host.state.rows):
+            for slabs in machine.row(row) or ():
+                for place in slabs.writers:
+                    for number in range(machine.map.slab_blocks):
+                        page = await machine.truth.load(machine.map.page_of(row, number))
+                        at = machine.truth.base(number) + 2 * slabs.column
+                        own = await hints.read(machine, place, number, 1)
+                        if own[1] and own == page[at : at + 2]:
+                            buffer = bytearray(BLOCK_BYTES)
+                            where = DiskOffset(place.data + number * BLOCK_BYTES)
+                            await place.disk.read(where, [memoryview(buffer)])
+                            assert block_crc(buffer, slabs.seed, number, own[1]) == own[0], (
+                                row,
+                                place.number,
+                            )
+                            looked += 1
         return looked
 
     # -- faults --------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from storage.errors import BlockCorrupt, DiskFailed, SlabLost
+from storage.space.parity import hints
 from storage.space.resiliency import Provisioning
 from storage.units import BLOCK_BYTES, SpaceOffset
 from tests.storage.space.parity.rig import Rig, no_pace
@@ -288,3 +289,48 @@ def test_pages_of_the_truth_are_dropped_when_there_are_too_many() -> None:
         await rig.check()
 
     rig.run(work())
+
+
+def test_a_disk_never_says_that_it_has_what_is_not_flushed() -> None:
+    rig = Rig(4, 1, rows=1)
+
+    async def work() -> None:
+        await fill(rig)
+        assert await rig.check_hints() == rig.map.slab_blocks * 4
+        await rig.write([(0, 1)])
+        await hints.write_all(rig.machine)
+        own = await hints.read(rig.machine, rig.machine.rows[0][0].readers[0], 0, 1)
+        assert not own[1]
+        await rig.flush()
+        rig.machine.hints.note(0, 0, 0, 1)
+        await hints.write_all(rig.machine)
+        own = await hints.read(rig.machine, rig.machine.rows[0][0].readers[0], 0, 1)
+        page = rig.machine.truth.pages[0]
+        assert own[1] and own == page[:2]
+
+    rig.run(work())
+
+
+def test_a_power_cut_after_a_refill_leaves_no_entry_without_its_block() -> None:
+    for seed in range(6):
+        rig = Rig(3, 1, rows=1, spares=0, seed=seed)
+
+        async def work(rig: Rig = rig) -> None:
+            await fill(rig)
+            rig.disks[1].fail()
+            await rig.write([(0, rig.size // BLOCK_BYTES)])
+            await rig.flush()
+            rig.bring_back()
+            for slabs in rig.machine.rows[0]:
+                for place in slabs.writers:
+                    if place not in slabs.readers:
+                        await rig.machine.refill(slabs, place, no_pace)
+
+        async def after(rig: Rig = rig) -> None:
+            await rig.check_hints()
+            await rig.refill_all()
+            await rig.check_redundancy()
+
+        rig.run(work())
+        rig.power_cut()
+        rig.run(after())

@@ -96,6 +96,8 @@ class Story:
         for disk in rig.disks:
             disk.misdirect_next = None
         rig.bring_back()
+        if not self.is_rotten:
+            await rig.check_hints()
         await rig.refill_all()
         if not self.is_rotten:
             await rig.check_redundancy()  # of itself, without a scrub
@@ -116,6 +118,8 @@ class Story:
         lost = [n for n in self.victims if rig.disks[n].failure is not None or (a >> n) & 1]
         rig.power_cut(lost)
         rig.run(rig.recover())
+        if not self.is_rotten:
+            rig.run(rig.check_hints())
 
 
 @pytest.mark.parametrize(
