@@ -240,14 +240,18 @@ class SpaceState:
     stale_rows: set[int] = field(default_factory=set)
     """Rows with a stale copy; one that joins doesn't count."""
     joining_rows: set[int] = field(default_factory=set)
+    changes: int = field(default=0, compare=False)
+    """Of the rows, since the pool was opened."""
 
     def put_row(self, row: int, packed: bytes) -> None:
+        self.changes += 1
         self.rows[row] = packed
         every = [flags for _, flags, _ in COPY.iter_unpack(packed) if flags]
         (self.stale_rows.add if STALE in every else self.stale_rows.discard)(row)
         (self.joining_rows.add if any(one & JOINING for one in every) else self.joining_rows.discard)(row)
 
     def drop_row(self, row: int) -> None:
+        self.changes += 1
         del self.rows[row]
         self.stale_rows.discard(row)
         self.joining_rows.discard(row)

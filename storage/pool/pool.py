@@ -64,6 +64,7 @@ class Pool:
         self._strangers = list(strangers)
         self._is_closed = False
         self._spaces = PoolSpaces(core)
+        self._conditions = report.Conditions()
         self.jobs = PoolJobs(core, core.runtime)
 
     # -- create and open -----------------------------------------------------------------------------------
@@ -413,10 +414,12 @@ class Pool:
         spaces = tuple(
             report.space_status(
                 core,
+                self._conditions,
                 one,
                 self._spaces.parts_of(one.state.record.space_id),
                 self.jobs,
                 self._spaces.trouble_of(one),
+                self._spaces.cache_status(one),
             )
             for one in self._spaces.machines()
         )

@@ -13,6 +13,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from storage.cache.status import CacheStatus
 from storage.pool.copies import READ_ERRORS_MAX
 from storage.pool.jobs.service import PoolJobs
 from storage.pool.metadata import (
@@ -72,6 +73,21 @@ def condition_of(space: SpaceState, there: Collection[int], is_all_there: bool) 
         columns = [all(bad[at : at + each]) for at in range(0, len(bad), each)]
         found.lost_rows += sum(columns) > (record.parity_columns if is_parity else 0)
     return found
+
+
+class Conditions:
+    """Of the spaces, as last looked at: a pool of which a disk is away has many rows to look at."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[tuple[int, frozenset[int]], Condition]] = {}
+
+    def of(self, space: SpaceState, there: frozenset[int], is_all_there: bool) -> Condition:
+        key = space.changes, there
+        known = self._known.get(space.record.space_id)
+        if known is None or known[0] != key:
+            known = key, condition_of(space, there, is_all_there)
+            self._known[space.record.space_id] = known
+        return known[1]
 
 
 def space_health(condition: Condition, is_repairing: bool, is_suboptimal: bool) -> tuple[str, str]:
@@ -134,13 +150,19 @@ def disk_status(core: PoolHost, number: int, removing: Collection[str]) -> DiskS
 
 
 def space_status(
-    core: PoolHost, machine: SpaceMachine, parts: Sequence[SpaceMachine], jobs: PoolJobs, trouble: str
+    core: PoolHost,
+    conditions: Conditions,
+    machine: SpaceMachine,
+    parts: Sequence[SpaceMachine],
+    jobs: PoolJobs,
+    trouble: str,
+    cache: CacheStatus | None,
 ) -> SpaceStatus:
     record = machine.state.record
-    there = set(core.disks_there())
+    there = frozenset(core.disks_there())
     condition = Condition()
     for one in (machine, *parts):
-        condition.add(condition_of(one.state, there, len(there) == len(core.state.disks)))
+        condition.add(conditions.of(one.state, there, len(there) == len(core.state.disks)))
     health, operational = space_health(condition, jobs.is_repairing(), jobs.is_suboptimal())
     if trouble:
         health, operational = "Unknown", "Detached"
@@ -174,6 +196,7 @@ def space_status(
         condition.missing * slab,
         condition.lost_rows * row_bytes,
         journal,
+        cache,
     )
 
 
