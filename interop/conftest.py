@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--server", choices=["serve", "pool", "samba", "all"], default="all",
                      help="what is tested: `sofs serve`, `sofs up`, both, or smbd, to check the tests")
-    parser.addoption("--torture-minutes", type=float, default=20,
+    parser.addoption("--torture-minutes", type=float, default=36,
                      help="how long the smbtorture suites may take in all; what is left over fails")
 
 

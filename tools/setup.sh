@@ -3,7 +3,8 @@
 #
 #   tools/setup.sh run     a virtual environment .venv with sofs in it (editable)
 #   tools/setup.sh test    that, the tests' Python packages, the system packages of interop/, and .venv-smbprotocol
-#   tools/setup.sh vm      the above, and the kernel that interop/vm boots, fetched now rather than at its first test
+#   tools/setup.sh vm      the above, and the kernel that interop/vm boots and smbtorture 4.22, fetched now rather than at
+#                          their first test
 #
 # A stamp in build/stamps/ holds the hash of everything a step depends on, so a second run takes a fraction of a
 # second. System packages come through apt-get from the machine's own sources (as root, or by sudo).
@@ -111,4 +112,7 @@ fi
 apt_install $TEST_PACKAGES
 install_project test ".[test]"
 install_smbprotocol
-if [ "$what" = vm ]; then .venv/bin/python -m interop.vm fetch; fi
+if [ "$what" = vm ]; then
+    .venv/bin/python -m interop.vm fetch
+    .venv/bin/python -m interop.torture --version 4.22 --list >/dev/null || say "no smbtorture 4.22: its tests will be skipped"
+fi

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import fnmatch
 import os
 import shutil
@@ -16,6 +17,8 @@ from interop.debian import Packages, unpack
 T = TypeVar("T")
 BUILD = Path(__file__).resolve().parents[2] / "build"
 BACKPORTS = "bookworm-backports"
+CACHE = Path(os.environ.get("SOFS_SMBTORTURE_CACHE") or Path.home() / ".cache" / "sofs-smbtorture")
+"""Where 4.22 is kept, for all clones."""
 
 # (pattern, reason): these have no verdict to give, or need what no server but Samba has.
 EXCLUDED = (
@@ -106,23 +109,31 @@ class Smbtorture:
 
 
 def find(version: str) -> Smbtorture:
-    """smbtorture 4.17 as installed, or 4.22 from Debian's backports, unpacked beside it (140 MB, once)."""
+    """smbtorture 4.17 as installed, or 4.22 from Debian's backports, unpacked in a cache (140 MB, once).
+    Raises: PackageError if it cannot be fetched."""
     if version == "4.17":
         program = shutil.which("smbtorture")
         if program is None:
             raise FileNotFoundError("smbtorture is not installed (tools/setup.sh test)")
         return Smbtorture(version, Path(program), dict(os.environ))
-    root = BUILD / "smbtorture-4.22"
-    if not (root / "complete").exists():
-        shutil.rmtree(root, ignore_errors=True)
-        packages = Packages(BUILD / "apt", BACKPORTS)
-        root.mkdir(parents=True)
-        for package in packages.download(packages.closure("samba-testsuite")):
-            unpack(package, lambda name: "/bin/" in name or "/lib/" in name or name.endswith("/lib64"), root)
-        (root / "complete").touch()
+    root = CACHE / version
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)      # one process fetches, the others find it
+        if not (root / "complete").exists():
+            _fetch(root)
     libraries = root / "usr/lib/x86_64-linux-gnu"
     path = ":".join(str(folder) for folder in (libraries, libraries / "samba"))
     return Smbtorture(version, root / "usr/bin/smbtorture", {**os.environ, "LD_LIBRARY_PATH": path})
+
+
+def _fetch(root: Path) -> None:
+    shutil.rmtree(root, ignore_errors=True)
+    packages = Packages(CACHE / "apt", BACKPORTS)
+    root.mkdir()
+    for package in packages.download(packages.closure("samba-testsuite")):
+        unpack(package, lambda name: "/bin/" in name or "/lib/" in name or name.endswith("/lib64"), root)
+    (root / "complete").touch()
 
 
 def matching(test: str, table: Sequence[tuple[str, T]]) -> list[T]:
