@@ -61,10 +61,12 @@ class _Absent:
         return self.tries < len(RETRY_AFTER_S) and now >= self.next_s
 
     def tried(self, now: float, seen: tuple[int, int, int]) -> None:
+        """It was tried, or has just gone out."""
         if seen != self.seen:
             self.seen, self.tries, self.first_s = seen, 0, now
+        else:
+            self.tries += 1
         self.next_s = now + RETRY_AFTER_S[min(self.tries, len(RETRY_AFTER_S) - 1)]
-        self.tries += 1
 
 
 class PhysicalDisks:

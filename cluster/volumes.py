@@ -152,14 +152,20 @@ async def remove(pool: Pool, name: str) -> None:
 
 
 async def grow(pool: Pool, name: str, part: str, size_bytes: int) -> None:
-    """The space, not yet the file system. Raises: OperatorError, StorageError."""
+    """The space, and the catalog's in proportion; not yet the file system. Raises: OperatorError,
+    StorageError."""
     space = f"{name}/{part}"
     if space not in pool.space_names:
         raise OperatorError(f"volume {name} has no tiers")
     now = pool.space(space).size_bytes
     if size_bytes <= now:
         raise OperatorError(f"{space} has {now} bytes; a volume grows, and does not become smaller")
+    catalog = pool.space(f"{name}/{METADATA}").size_bytes
+    data = sum(pool.space(one).size_bytes for one in space_names(pool, name)) - catalog - now + size_bytes
+    wanted = metadata_size(data, pool.status().slab_bytes)
     try:
         await pool.resize_space(space, size_bytes)
+        if wanted > catalog:
+            await pool.resize_space(f"{name}/{METADATA}", wanted)
     except ValueError as error:
         raise OperatorError(str(error)) from None

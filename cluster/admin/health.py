@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cluster.admin.registry import NoArguments, call
@@ -32,9 +33,13 @@ def _detached(node: Node, name: str, why: str) -> Fault:
     )  # fmt: skip
 
 
+def overall(faults: Sequence[Fault]) -> str:
+    """As bad as the worst of them."""
+    return HEALTH[max((fault.severity for fault in faults), default=Severity.INFORMATION)]
+
+
 @call("health")
 async def health(node: Node, args: NoArguments) -> dict[str, object]:
     """Faults come and go by observation; nobody acknowledges them."""
     faults = node_faults(node)
-    worst = max((fault.severity for fault in faults), default=Severity.INFORMATION)
-    return {"health": HEALTH[worst], "faults": [fault.fields() for fault in faults]}
+    return {"health": overall(faults), "faults": [fault.fields() for fault in faults]}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cluster.admin.health import node_faults, overall
+from cluster.admin.job import UNDER_WAY
 from cluster.admin.registry import NoArguments, call
 
 if TYPE_CHECKING:
@@ -29,7 +31,9 @@ async def status(node: Node, args: NoArguments) -> dict[str, object]:
         "written bytes": counted.bytes_written,
     }
     if node.pool is not None:
-        pool = node.pool.status()
+        pool, faults = node.pool.status(), node_faults(node)
+        jobs = [job for job in pool.jobs if job.state in UNDER_WAY]
+        answer |= {"health": overall(faults), "faults": len(faults), "jobs": len(jobs)}
         answer |= {"pool": pool.name, "pool health": pool.health, "volumes": len(node.volume_names())}
         answer |= {"pool size bytes": pool.capacity_bytes, "pool free bytes": pool.free_bytes}
     return answer

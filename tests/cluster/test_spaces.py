@@ -89,12 +89,16 @@ def test_volumes_of_each_resiliency_are_made_grown_and_there_again(
         assert done["size bytes"] == 128 * MIB
         (volume,) = await perform(node, "volume.list", {})
         assert (volume["resiliency"], volume["columns"], volume["health"]) == (resiliency, columns, "Healthy")
+        await perform(node, "volume.resize", {"name": "v", "size_bytes": 8 << 30})
+        assert node.require_pool().space("v/metadata").size_bytes == 512 * MIB
+        await write(node, "g", data[::-1])
         with pytest.raises(OperatorError, match="does not become smaller"):
             await perform(node, "volume.resize", {"name": "v", "size_bytes": 64 * MIB})
 
     async def second(node: Node) -> None:
         assert await read(node, "f") == data
-        assert catalog(node).usage().total_bytes == 128 * MIB
+        assert await read(node, "g") == data[::-1]
+        assert catalog(node).usage().total_bytes == 8 << 30
         await perform(node, "volume.remove", {"name": "v"})
         assert (await perform(node, "pool.status", {}))["allocated bytes"] == 0
 
