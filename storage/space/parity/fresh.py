@@ -88,27 +88,30 @@ async def write_fresh(machine: ParityMachine, offset: int, data: Buffers) -> Non
     view = one_view(data)
     _require_stripes(machine, offset, len(view))
     stripes = _fresh_segments(machine, offset, view)
-    for row in sorted({number // machine.map.row_stripes for number in stripes}):
-        await ready_row(machine, row)
-    await _forget(machine, stripes)
-    for number, segments in stripes.items():
-        pages = {machine.map.page_of(segment.row, segment.first) for segment in segments}
-        claim = await machine.claims.acquire(number, number + 1)
+    with machine.wanting(stripes) as rows:
+        for row in rows:
+            await ready_row(machine, row)
+        await _forget(machine, stripes)
+        for number, segments in stripes.items():
+            await _put_fresh(machine, number, segments)
+
+
+async def _put_fresh(machine: ParityMachine, number: int, segments: list[Segment]) -> None:
+    pages = {machine.map.page_of(segment.row, segment.first) for segment in segments}
+    claim = await machine.claims.acquire(number, number + 1)
+    try:
+        await machine.truth.pin(pages)
         try:
-            await machine.truth.pin(pages)
-            try:
-                sets = machine.row(segments[0].row)
-                if sets is None:
-                    raise StorageError(
-                        f"space {machine.name} stripe {number} was trimmed while it was written"
-                    )
-                _finish_fresh(machine, sets, segments)
-                await write_columns(machine, sets, segments)
-                put_entries(machine, number, segments)
-            finally:
-                machine.truth.unpin(pages)
+            sets = machine.row(segments[0].row)
+            if sets is None:
+                raise StorageError(f"space {machine.name} stripe {number} was trimmed while it was written")
+            _finish_fresh(machine, sets, segments)
+            await write_columns(machine, sets, segments)
+            put_entries(machine, number, segments)
         finally:
-            machine.claims.release(claim)
+            machine.truth.unpin(pages)
+    finally:
+        machine.claims.release(claim)
 
 
 async def _forget(machine: ParityMachine, stripes: Iterable[int]) -> None:
@@ -164,14 +167,14 @@ async def trim(machine: ParityMachine, offset: int, length: int) -> None:
 
 
 async def _trim_row(machine: ParityMachine, row: int, first: int, last: int) -> None:
-    is_whole = first == 0 and last == machine.map.row_stripes
-    if not (is_whole and machine.is_thin):
+    is_released = machine.is_thin and first == 0 and last == machine.map.row_stripes
+    if not is_released or machine.is_wanted(row):
         for stripe in range(first, last):
             await _forget_stripe(machine, machine.stripe_number(row, stripe))
-    if machine.is_thin and (is_whole or await _is_empty(machine, row)):
+        is_released = machine.is_thin and await _is_empty(machine, row)
+    if is_released and not machine.is_wanted(row):
         for stripe in range(machine.map.row_stripes):
             machine.unflushed.pop(machine.stripe_number(row, stripe), None)
-            machine.prepared.pop(machine.stripe_number(row, stripe), None)
         machine.host.release_row(machine, row)
 
 

@@ -22,7 +22,9 @@ thread; changes nothing). Source: docs/design-spaces.md, docs/formats/parity.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from crc32c import crc32c
@@ -78,6 +80,8 @@ class ParityMachine:
         self.allocating: dict[int, Event] = {}
         self.prepared: dict[int, list[Segment]] = {}
         """Stripe -> what `apply` will write there."""
+        self.wanted: Counter[int] = Counter()
+        """Rows that somebody makes ready to write to, though nothing may be written in them yet."""
         self.unflushed: dict[int, None] = {}
         """Stripes changed since the last flush began,"""
         self.flushing: dict[int, None] = {}
@@ -123,6 +127,23 @@ class ParityMachine:
         return SpaceUsage(size, min(allocated, size), min(could, rest), footprint, gives_back)
 
     # -- rows ----------------------------------------------------------------------------------------------
+
+    def is_wanted(self, row: int) -> bool:
+        """Somebody is about to write to it: it is not to be released."""
+        return self.wanted[row] > 0 or any(one // self.map.row_stripes == row for one in self.prepared)
+
+    @contextmanager
+    def wanting(self, stripes: Iterable[int]) -> Iterator[list[int]]:
+        """Their rows are not released meanwhile; gives the rows, in order."""
+        rows = sorted({number // self.map.row_stripes for number in stripes})
+        self.wanted.update(rows)
+        try:
+            yield rows
+        finally:
+            self.wanted.subtract(rows)
+            for row in rows:
+                if not self.wanted[row]:
+                    del self.wanted[row]
 
     def row(self, number: int) -> list[SlabSet] | None:
         sets = self.rows.get(number)

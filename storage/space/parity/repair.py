@@ -73,7 +73,9 @@ async def refill(machine: ParityMachine, slabs: SlabSet, target: Place, pace: Pa
     if trouble is not None:
         raise trouble
     if not machine.is_row_durable(slabs.row):
-        await machine.flush()  # what was trimmed wasn't refilled: after a power cut it must not be there again
+        await (
+            machine.flush()
+        )  # what was trimmed wasn't refilled: after a power cut it must not be there again
     await hints.renew(machine, slabs, target, pace)
     return copied
 
@@ -180,52 +182,50 @@ async def _scrub_step(
         return
     slices = await inspect(machine, sets, first, count)
     bad = {(column, number) for _, column, number in slices.bad}
-    restamped = await _restamp(machine, sets, slices)
+    bad |= await _restamp(machine, sets, slices)
     for slabs in sets:
         if slabs.readers:
             written = page[base + 2 * slabs.column + 1 : base + count * step : step]
             result.checked += sum(1 for generation in written if generation)
     lost = sum(1 for column, number in bad if not slices.good[column][number])
-    result.lost += lost - restamped
-    result.repaired += len(bad) - lost + restamped
+    result.lost += lost
+    result.repaired += len(bad) - lost
 
 
-async def _restamp(machine: ParityMachine, sets: list[SlabSet], slices: Slices) -> int:
+async def _restamp(machine: ParityMachine, sets: list[SlabSet], slices: Slices) -> set[tuple[int, int]]:
     """Where all data is good and P or Q isn't what it gives: the data is right; parity and its entries are
     made
-    anew. Blocks."""
+    anew. (column, slice from the first on) of what was."""
     data_columns, stripe = machine.map.data_columns, slices.stripe
     data = [slices.column(role) for role in range(data_columns)]
     if not slices.is_whole(data):
-        return 0
-    wanted = machine.codec.encode([words(slices.blocks[column]) for column in data])
-    page_number = machine.map.page_of(slices.row, slices.first)
-    changed = 0
-    await settle_columns(machine, sets)
-    for number, parity in enumerate(wanted):
+        return set()
+    size = machine.map.group * 2
+    wrong: dict[tuple[int, int], memoryview] = {}
+    for number, parity in enumerate(machine.codec.encode([words(slices.blocks[column]) for column in data])):
         column = machine.map.column_of(stripe, data_columns + number)
         view = octets(parity)
         for position in range(slices.count):
             cut = slice(position * BLOCK_BYTES, (position + 1) * BLOCK_BYTES)
-            at = position * machine.map.group * 2
-            if not any(slices.page[at : at + machine.map.group * 2]):
+            if not any(slices.page[position * size : (position + 1) * size]):
                 continue
-            if slices.good[column][position] and slices.blocks[column][cut] == view[cut]:
-                continue
-            await _put_parity(machine, sets[column], slices.first + position, view[cut], page_number)
-            slices.good[column][position] = True
-            changed += 1
-    return changed
+            if not slices.good[column][position] or slices.blocks[column][cut] != view[cut]:
+                wrong[column, position] = view[cut]
+    if wrong:
+        await settle_columns(machine, sets)
+    for (column, position), view in wrong.items():
+        await _put_parity(machine, sets[column], slices.first + position, view)
+        slices.good[column][position] = True
+    return set(wrong)
 
 
-async def _put_parity(
-    machine: ParityMachine, slabs: SlabSet, block: int, view: memoryview, page_number: int
-) -> None:
+async def _put_parity(machine: ParityMachine, slabs: SlabSet, block: int, view: memoryview) -> None:
     for place in slabs.writers:
         try:
             await _write(machine, place, block, view)
         except DiskFailed:  # told to the pool, which leaves the disk out
             continue
+    page_number = machine.map.page_of(slabs.row, block)
     page = await machine.truth.load(page_number)
     at = machine.truth.base(block) + 2 * slabs.column
     generation = next_generation(page[at + 1])

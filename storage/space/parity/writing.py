@@ -168,18 +168,19 @@ async def ready_row(machine: ParityMachine, row: int) -> list[SlabSet]:
 
 async def prepare(machine: ParityMachine, batch: Batch) -> list[bytes]:
     stripes = pieces_of(machine, batch)
-    for row in sorted({number // machine.map.row_stripes for number in stripes}):
-        await ready_row(machine, row)
-    if not all(map(machine.is_durable, stripes)):
-        await machine.flush()
     found: dict[int, list[Segment]] = {}
-    for number, pieces in stripes.items():
-        claim = await machine.claims.acquire(number, number + 1)
-        try:
-            found[number] = await _prepare_stripe(machine, number, pieces)
-        finally:
-            machine.claims.release(claim)
-    machine.prepared.update(found)
+    with machine.wanting(stripes) as rows:
+        for row in rows:
+            await ready_row(machine, row)
+        if not all(map(machine.is_durable, stripes)):
+            await machine.flush()
+        for number, pieces in stripes.items():
+            claim = await machine.claims.acquire(number, number + 1)
+            try:
+                found[number] = await _prepare_stripe(machine, number, pieces)
+            finally:
+                machine.claims.release(claim)
+        machine.prepared.update(found)
     logged = [
         _logged(machine, segment) for segments in found.values() for segment in segments if any(segment.old)
     ]
@@ -243,10 +244,13 @@ async def _blocks(
 
 async def apply(machine: ParityMachine, batch: Batch) -> None:
     for number in pieces_of(machine, batch):
-        segments = machine.prepared.pop(number, None)
+        segments = machine.prepared.get(number)
         if segments is None:
             raise StorageError(f"space {machine.name} stripe {number}: apply without prepare")
-        await put_stripe(machine, number, segments)
+        try:
+            await put_stripe(machine, number, segments)
+        finally:
+            machine.prepared.pop(number, None)
 
 
 async def put_stripe(machine: ParityMachine, number: int, segments: Sequence[Segment]) -> None:
