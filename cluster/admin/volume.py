@@ -11,6 +11,7 @@ from cluster.admin.registry import Named, NoArguments, call
 from cluster.errors import NotFound, OperatorError, told
 from cluster.volumejobs import CONSOLIDATE, RETRIM, TIER
 from cluster.volumes import VolumeSpec
+from storage.cache.status import CacheStatus
 from storage.fs.catalog import CatalogFileSystem
 from storage.fs.check import check_catalog
 from storage.pool.metadata import Awareness, MediaType
@@ -128,12 +129,42 @@ async def listing(node: Node, args: NoArguments) -> list[dict[str, object]]:
                 "free bytes": usage.free_bytes if usage is not None else None,
                 "footprint bytes": sum(part.footprint_bytes for part in parts),
                 "write cache bytes": sum(part.write_cache_bytes for part in data),
+                "write cache dirty bytes": sum(part.cache.dirty_bytes for part in data if part.cache),
                 "tiered": len(data) > 1,
                 "shares": [share.name for share in node.shares if share.volume == name],
                 "detail": node.detached.get(name, ""),
             }
         )
     return rows
+
+
+@call("volume.cache")
+async def caches(node: Node, args: NoArguments) -> list[dict[str, object]]:
+    """What the write-back caches do; counted since the pool was opened."""
+    pool = node.require_pool()
+    known = {space.name: space for space in pool.status().spaces}
+    spaces = [(name, known[part]) for name in node.volume_names() for part in volumes.space_names(pool, name)]
+    return [
+        {"name": name, "space": space.name, **_cache_row(space.cache)} for name, space in spaces if space.cache
+    ]
+
+
+def _cache_row(cache: CacheStatus) -> dict[str, object]:
+    return {
+        "state": cache.state,
+        "size bytes": cache.size_bytes,
+        "fill percent": cache.fill_percent,
+        "dirty bytes": cache.dirty_bytes,
+        "written bytes": cache.written_bytes,
+        "destaged bytes": cache.destaged_bytes,
+        "absorbed bytes": cache.absorbed_bytes,
+        "passed bytes": cache.passed_bytes,
+        "journal bytes": cache.journal_written_bytes,
+        "reads": cache.reads,
+        "hits": cache.hits,
+        "slowed writes": cache.slowed,
+        "trouble": cache.trouble,
+    }
 
 
 HEALTH = ("Healthy", "Unknown", "Warning", "Unhealthy")

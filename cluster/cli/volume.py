@@ -71,6 +71,12 @@ def listing() -> None:
 
 
 @app.command()
+def cache() -> None:
+    """What the write-back caches hold and do."""
+    do("volume.cache")
+
+
+@app.command()
 def remove(name: str, yes: Annotated[bool, typer.Option(help="Do not ask")] = False) -> None:
     """Remove a volume and all that is on it."""
     if not yes:

@@ -16,6 +16,7 @@ from crc32c import crc32c
 
 from storage.cache.cache import WriteBackCache
 from storage.cache.plain import PlainBacking
+from storage.cache.status import CacheStatus
 from storage.errors import PoolFull, SlabLost, StorageError
 from storage.pool import parts
 from storage.pool.metadata import (
@@ -72,6 +73,10 @@ class PoolSpaces:
 
     def caches(self) -> list[WriteBackCache]:
         return [one for one in self._wholes.values() if isinstance(one, WriteBackCache)]
+
+    def cache_status(self, machine: SpaceMachine) -> CacheStatus | None:
+        whole = self._wholes.get(machine.state.record.space_id)
+        return whole.status() if isinstance(whole, WriteBackCache) else None
 
     def make_machine(self, record: SpaceRecord) -> SpaceMachine:
         core = self._core

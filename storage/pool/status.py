@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from storage.cache.status import CacheStatus
 from storage.pool.jobs.job import JobStatus
 
 
@@ -68,6 +69,8 @@ class SpaceStatus:
     lost_bytes: int = 0
     """Slabs of which too many copies are gone."""
     write_cache_bytes: int = 0
+    cache: CacheStatus | None = None
+    """Of its write-back cache, if it has one that is in use."""
 
 
 @dataclass(frozen=True, slots=True)
