@@ -249,7 +249,7 @@ class Drain(Core):
             self._db.execute("pragma wal_checkpoint(truncate)").fetchall()
             self._changes += 1
             await self.sync()
-            while self._draining:  # for a change that came meanwhile
+            while self._is_draining():  # for a change that came meanwhile
                 await self._round.wait()
                 await self.sync()
         except apsw.Error as error:
@@ -259,6 +259,9 @@ class Drain(Core):
             self._db.close(True)
             self._vfs.unregister()
         await self._finish_queue()
+
+    def _is_draining(self) -> bool:
+        return self._draining
 
     async def _finish_queue(self) -> None:
         """What closing the database wrote."""

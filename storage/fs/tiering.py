@@ -19,7 +19,7 @@ from storage.errors import StorageError, VolumeFull
 from storage.fs import limits
 from storage.fs.core import Parts
 from storage.fs.limits import CLUSTER_SHIFT
-from storage.fs.mover import ExtentRow, MoveResult, Pace, no_pace
+from storage.fs.mover import ExtentRow, MoveResult, Pace, Piece, no_pace
 from storage.fs.placement import TierSettings
 from storage.fs.port import Node, NodeId, Stream
 from storage.fs.thin import Thin
@@ -292,6 +292,32 @@ class Tiering(Thin):
             for stream in [] if node is None else self.streams(node):
                 out[self._stream_state(stream).id] = tier
         return out
+
+    def _agreed(self, pieces: list[Piece], tier: int) -> list[Piece]:
+        """Who shares clusters may want them on different tiers: a pin to the fast one comes first, then one
+        to the slow one, then that anybody's use of them is worth the fast one. So they do not go to and
+        fro."""
+        pins = self._pinned_streams()
+        out: list[Piece] = []
+        for piece in pieces:
+            wishes = {pins[stream] for stream, _ in piece.owners if stream in pins}
+            if wishes:
+                home = Tier.FAST if Tier.FAST in wishes else Tier.SLOW
+            elif any(self._is_hot(*owner) for owner in piece.owners):
+                home = Tier.FAST
+            else:
+                home = Tier(tier)
+            if home == tier:
+                out.append(piece)
+        return out
+
+    def _is_hot(self, stream: int, first: int) -> bool:
+        """Is the range that the stream's cluster lies in worth the fast tier?"""
+        heat = self._heat
+        if heat is None:
+            return False
+        bytes_used = heat.of(stream, first >> _RANGE_CLUSTERS_SHIFT, self._runtime.now())
+        return bytes_used >= self.policy.promote * RANGE_BYTES
 
     # pins -------------------------------------------------------------------------------------------
     async def pin(self, node: Node, tier: Tier, pace: Pace = no_pace) -> MoveResult:

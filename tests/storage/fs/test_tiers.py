@@ -209,6 +209,38 @@ def test_shared_clusters_move_once_for_all_who_share_them():
     tiered(body)
 
 
+def test_those_who_share_clusters_do_not_move_them_to_and_fro():
+    """storage/fs/tiering.py: a pin to the fast tier comes first, then one to the slow one, then use."""
+
+    async def body(fs, rig):
+        one, other = make(fs, "one"), make(fs, "other")
+        await put(fs, one, b"x" * MIB)
+        assert await fs.clone(one.data, 0, other.data, 0, MIB)
+        into = memoryview(bytearray(MIB))
+
+        async def moved_by_passes():
+            before = fs.tier_status()
+            for _ in range(3):
+                for _ in range(3):
+                    fs.read_now(one.data, 0, into)
+                await fs.optimize_tiers()
+            now = fs.tier_status()
+            return now.moved_up_bytes + now.moved_down_bytes - before.moved_up_bytes - before.moved_down_bytes
+
+        assert (await fs.pin(other, Tier.SLOW)).left_bytes == 0
+        assert await moved_by_passes() == 0 and bytes_on(fs, one, Tier.SLOW) == MIB
+        assert (await fs.pin(one, Tier.FAST)).left_bytes == 0
+        assert await moved_by_passes() == 0 and bytes_on(fs, other, Tier.FAST) == MIB
+        assert (await fs.pin(other, Tier.SLOW)).left_bytes == MIB
+        await fs.unpin(one)
+        await fs.unpin(other)
+        assert await moved_by_passes() == 0
+        result = await fs.optimize_tiers()
+        assert result.moved_bytes == 0 and bytes_on(fs, other, Tier.FAST) == MIB
+
+    tiered(body, fast_bytes=2 * MIB - 4 * CLUSTER)
+
+
 def test_what_cannot_be_read_stays_and_is_told():
     """storage/fs/mover.py: a piece that is unreadable is counted, the others move."""
 
