@@ -5,7 +5,9 @@
 
 A block may be written on the loop's thread between the reads of its entry and of its data: then it fits the
 entry that the write is about to put there, or it is read again. Rot fails every time: the other copy serves,
-and the loop's thread is left a note (`MirrorSpace.suspects`). Nothing that the loop's thread owns is changed
+and the loop's thread is left a note (`MirrorSpace.suspects`). A slab that moved or was released while it was
+read
+may hold anything, zeros too: that read counts for nothing. Nothing that the loop's thread owns is changed
 here, except for that note. Raises: BlockCorrupt, SlabLost, DiskFailed.
 """
 
@@ -22,6 +24,8 @@ from storage.units import BLOCK_BYTES, DiskOffset
 if TYPE_CHECKING:
     from storage.space.mirror import MirrorSpace
 
+APART: Final = 0
+"""Id of no space: the row is in nobody's memory yet, and only this reader's."""
 ATTEMPTS_MAX: Final = 64
 """Reads of one block before it is called corrupt; each is a race lost to a writer, or rot."""
 
@@ -72,6 +76,8 @@ def _try(
     except DiskFailed as error:  # the loop's thread will meet it too, and act on it
         troubles.append(error)
         return False
+    if slabs.readers is not readers or slabs.is_dead or (slabs.space_id == APART and row in space.rows):
+        return False  # its slab may be somebody else's by now, and what was read means nothing
     if verify(page, slabs.seed, index, view) or verify_mixed(page, slabs.seed, index, view):
         return True
     return len(view) == BLOCK_BYTES and _fits_new_entry(slabs, index, view)
@@ -84,7 +90,7 @@ def _slabs(space: MirrorSpace, row: int, column: int) -> SlabSet | None:
     columns = space.state.columns(row)
     if columns is None:
         return None
-    slabs = SlabSet(0, row, column, columns[column], slab_seed(space.seed, row, column))
+    slabs = SlabSet(APART, row, column, columns[column], slab_seed(space.seed, row, column))
     space.host.resolve(slabs)
     return slabs
 
