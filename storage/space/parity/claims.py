@@ -18,7 +18,8 @@ class Claims:
         self._held: list[Claim] = []
 
     def is_free(self, start: int, end: int) -> bool:
-        return not any(claim.start < end and start < claim.end for claim in self._held)
+        """Also from other threads."""
+        return not any(claim.start < end and start < claim.end for claim in tuple(self._held))
 
     async def acquire(self, start: int, end: int) -> Claim:
         while True:

@@ -55,8 +55,10 @@ if TYPE_CHECKING:
     from storage.space.parity.writing import Segment
     from storage.space.slabset import Place
 
-BLOCKING_ATTEMPTS_MAX = 64
-"""Reads in another thread before an error is believed; each is a race lost to a writer."""
+BLOCKING_QUIET_MAX = 16
+"""Failed reads in another thread, while nobody held the stripe, before the error is believed;"""
+BLOCKING_ATTEMPTS_MAX = 100_000
+"""and with writers at work on it, each a race lost to them."""
 
 
 class ParityMachine:
@@ -353,15 +355,21 @@ class ParityMachine:
 
     def _read_run_blocking(self, row: int, column: int, first: int, view: memoryview) -> None:
         trouble: BlockCorrupt | SlabLost | None = None
+        number = self.stripe_number(row, first // self.map.unit_blocks)
+        quiet = 0
         for attempt in range(BLOCKING_ATTEMPTS_MAX):
             sets = self.rows.get(row) or self._transient_row(row)
             if sets is None:
                 view[:] = ZEROS[: len(view)]
                 return
+            is_quiet = self.claims.is_free(number, number + 1)
             try:
                 slices = reconstruct.fetch_blocking(self, sets, first, len(view) >> BLOCK_SHIFT, (column,))
             except (BlockCorrupt, SlabLost) as error:
                 trouble = error
+                quiet += is_quiet and self.claims.is_free(number, number + 1)
+                if quiet == BLOCKING_QUIET_MAX:
+                    break
                 continue
             view[:] = slices.blocks[column]
             if attempt or slices.bad:
