@@ -144,9 +144,8 @@ async def caches(node: Node, args: NoArguments) -> list[dict[str, object]]:
     pool = node.require_pool()
     known = {space.name: space for space in pool.status().spaces}
     spaces = [(name, known[part]) for name in node.volume_names() for part in volumes.space_names(pool, name)]
-    return [
-        {"name": name, "space": space.name, **_cache_row(space.cache)} for name, space in spaces if space.cache
-    ]
+    cached = [(name, space.name, space.cache) for name, space in spaces if space.cache is not None]
+    return [{"name": name, "space": space, **_cache_row(cache)} for name, space, cache in cached]
 
 
 def _cache_row(cache: CacheStatus) -> dict[str, object]:

@@ -6,8 +6,8 @@
              one
 
 Refill compares checksum pages instead of keeping a bitmap: the checksum area is the dirty-region map, exact
-and durable with the data; an empty slab differs in all that was ever written. The range is claimed while it is
-copied, so writers wait for a few granules at most; they write to the stale copy too. Pages follow when all
+and durable with the data; an empty slab differs in all that was ever written. The range is claimed while it
+is copied, so writers wait for a few granules at most; they write to the stale copy too. Pages follow when all
 data is flushed: a power cut in between must not leave an entry without its data, which would never be copied
 again. (What writers write meanwhile is in the target's own intent log: reconcile.py forgets it.) Awaits disks
 and `pace`.
