@@ -142,7 +142,7 @@ class PoolHost(PoolCore):
         record = machine.state.record
         if any(copy.joining for copy in slabs.copies) or slabs.is_dead:
             raise StorageError(f"space {machine.name} row {slabs.row}: a copy joins already")
-        disks, domains, _ = self.disks_for(record, is_repair=True)
+        disks, domains, preferred = self.disks_for(record, is_repair=True)
         row = self._row_of(machine, slabs)
         beside = row if record.kind is ResiliencyKind.PARITY else [slabs]
         leaves = None if replaces is None else replaces.disk
@@ -154,9 +154,8 @@ class PoolHost(PoolCore):
         avoid = avoided()
         there = {copy.disk for one in beside for copy in one.copies}
         usable = {n: free for n, free in disks.items() if n not in there and (onto is None or n == onto)}
-        spares = {n: free for n, free in usable.items() if self.state.disks[n].usage is Usage.HOT_SPARE}
         self.require_map_space(1)
-        copy = self._choose(spares, usable, domains, avoid, slabs.row, onto is not None)
+        copy = self._choose(usable, preferred, domains, avoid, slabs.row)
         copy = copy._replace(stale=True, joining=True)
         try:
             await self.zero_checks(copy)()
@@ -180,19 +179,21 @@ class PoolHost(PoolCore):
 
     def _choose(
         self,
-        spares: Mapping[int, FreeSlabs],
         usable: Mapping[int, FreeSlabs],
+        preferred: Collection[int],
         domains: Mapping[int, str],
         avoid: Collection[str],
         turn: int,
-        is_fixed: bool,
     ) -> CopyRecord:
-        """A hot spare before all others; that's what it is for."""
-        if spares and not is_fixed:
+        """Disks that the space would rather have, then hot spares (that's what they are for), then any."""
+        spares = [number for number in usable if self.state.disks[number].usage is Usage.HOT_SPARE]
+        for some in (preferred, spares):
+            first = {number: free for number, free in usable.items() if number in some}
             try:
-                return choose_one(spares, domains, avoid, turn)
+                if first:
+                    return choose_one(first, domains, avoid, turn)
             except PoolFull:
-                pass
+                continue
         return choose_one(usable, domains, avoid, turn)
 
     def _row_of(self, machine: SpaceMachine, slabs: SlabSet) -> list[SlabSet]:

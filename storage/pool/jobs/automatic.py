@@ -21,8 +21,8 @@ from typing import Final
 
 from storage.errors import StorageError
 from storage.pool.jobs.job import Job, JobKind, JobState
-from storage.pool.jobs.optimize import disk_loads
-from storage.pool.jobs.plan import imbalance, next_step
+from storage.pool.jobs.optimize import unevenness
+from storage.pool.jobs.plan import next_step
 from storage.pool.jobs.port import JobHost
 from storage.pool.jobs.runner import JobRunner
 from storage.pool.latency import WINDOW_S, Outlier
@@ -157,7 +157,7 @@ class Automatic:
 
     def is_suboptimal(self) -> bool:
         """Are the disks filled unevenly, and has nobody tried yet to even out these disks?"""
-        return self._even_at != self._fingerprint() and imbalance(disk_loads(self._host)) > 1
+        return self._even_at != self._fingerprint() and unevenness(self._host) > 1
 
     # -- disks ---------------------------------------------------------------------------------------------
 

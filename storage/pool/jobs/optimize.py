@@ -27,10 +27,11 @@ class OptimizeWork:
         self._rounds = 0
 
     async def survey(self, pace: Pace) -> list[Task]:
-        loads = disk_loads(self._host)
-        if imbalance(loads) <= 1 or self._rounds >= ROUNDS_MAX:
+        groups = disk_groups(self._host)
+        if unevenness(self._host) <= 1 or self._rounds >= ROUNDS_MAX:
             return []
         self._rounds += 1
+        loads = {number: load for group in groups for number, load in group.items()}
         held: list[Held] = []
         looked = 0
         for space_id, machine in sorted(self._host.machines.items()):
@@ -46,7 +47,11 @@ class OptimizeWork:
                     beside = every if state.record.parity_columns else mine
                     key = Key(space_id, row, column)
                     held.extend(Held(key, copy, beside) for copy in copies if copy.disk in loads)
-        moves = plan_moves(loads, held, self._may_hold)
+        moves = [
+            move
+            for group in groups
+            for move in plan_moves(group, [one for one in held if one.copy.disk in group], self._may_hold)
+        ]
         size = self._host.slab_bytes
         return [Task(move.key, size, self._move(move)) for move in moves]
 
@@ -83,10 +88,16 @@ class OptimizeWork:
         return
 
 
-def disk_loads(host: JobHost) -> dict[int, Load]:
-    """The disks that data is spread over: those there that take new slabs on their own."""
-    loads = {}
-    for number in host.disks_filled():
+def disk_groups(host: JobHost) -> list[dict[int, Load]]:
+    """The disks that data is spread over: those there that take new slabs on their own; a group for each
+    medium, as slabs that were put on a medium for its speed stay there."""
+    groups: dict[int, dict[int, Load]] = {}
+    for number in sorted(host.disks_filled()):
         disk = host.state.disks[number]
-        loads[number] = Load(host.slabs_on(number), disk.slab_count)
-    return loads
+        groups.setdefault(disk.media, {})[number] = Load(host.slabs_on(number), disk.slab_count)
+    return list(groups.values())
+
+
+def unevenness(host: JobHost) -> float:
+    """Of the worst group; above 1 is Suboptimal."""
+    return max((imbalance(group) for group in disk_groups(host)), default=0.0)

@@ -14,9 +14,8 @@ from typing import Final
 
 from storage.pool.jobs.automatic import Automatic
 from storage.pool.jobs.job import ENDED, Job, JobKind, JobState, JobStatus
-from storage.pool.jobs.optimize import OptimizeWork, disk_loads
+from storage.pool.jobs.optimize import OptimizeWork, unevenness
 from storage.pool.jobs.pace import QueueDepth
-from storage.pool.jobs.plan import imbalance
 from storage.pool.jobs.port import JobHost, Work
 from storage.pool.jobs.repair import RepairWork
 from storage.pool.jobs.runner import JobRunner, SavedJob
@@ -125,7 +124,7 @@ class PoolJobs:
         """Disks are filled unevenly: Optimize would move slabs, or is doing so."""
         if any(job.kind is JobKind.OPTIMIZE for job in self._runner.live()):
             return True
-        return self.automatic.is_suboptimal() and imbalance(disk_loads(self._host)) > 1
+        return self.automatic.is_suboptimal() and unevenness(self._host) > 1
 
     def slow_disks(self) -> Mapping[int, Outlier]:
         return self._host.slow_disks()
