@@ -144,10 +144,9 @@ class PoolStory:
         self.world.cut_at = self.world.operations + b % (200 if what == "reopen" else 60)
         try:
             self.run(self.do(what, a, b))
-            self.world.cut_at = self.world.operations
-            self.run(self.pool.close())
         except PowerCut:
             pass
+        self.world.runtime.kill_tasks()
         lost = [n for n in self.victims if self.world.disks[n].failure is not None or (a >> n) & 1]
         self.world.power_cut()
         for number in lost:
