@@ -278,6 +278,7 @@ class Actor(ByteActor):
             file = name.holds.entries[-1][1]
             if file is None:
                 return
+            await self.client.laid(file)
             op = self.begin(f"delete {name.path}")
             name.holds.put(op, None)
             file.name_ops.append(op)
@@ -317,6 +318,9 @@ class Actor(ByteActor):
         file, other = source.holds.entries[-1][1], target.holds.entries[-1][1]
         if file is None:
             return
+        for one in (file, other):
+            if one is not None:
+                await self.client.laid(one)
         replace = self.rng.random() < 0.6
         handle = await self.client.create(
             source.path,

@@ -62,9 +62,9 @@ class BreakAnswers:
                 lease.breaks.append((order, notice.new_lease_state))
                 if lease.granted_at < order:
                     lease.state &= notice.new_lease_state
-            if notice.flags & SMB2_NOTIFY_BREAK_LEASE_FLAG_ACK_REQUIRED:
-                if lease is not None:
-                    lease.answering += 1
+            # [MS-SMB2] 3.2.5.19.2: whose file is not found needs no further processing.
+            if lease is not None and notice.flags & SMB2_NOTIFY_BREAK_LEASE_FLAG_ACK_REQUIRED:
+                lease.answering += 1
                 self._nursery.start_soon(self._acknowledge_lease, self.generation, notice, lease)
             elif lease is not None:
                 self.believe(lease.stream, lease, lease.state)
@@ -81,7 +81,7 @@ class BreakAnswers:
             self._nursery.start_soon(self._acknowledge_oplock, self.generation, notice, handle)
 
     async def _acknowledge_lease(
-        self, generation: int, notice: LeaseBreakNotification, lease: SimLease | None
+        self, generation: int, notice: LeaseBreakNotification, lease: SimLease
     ) -> None:
         try:
             await trio.sleep(self.rng.expovariate(1 / 0.02))
@@ -89,12 +89,11 @@ class BreakAnswers:
                 return
             is_silent = self.rng.random() < SILENCE
             keep = notice.new_lease_state if self.rng.random() < 0.8 else notice.new_lease_state & 1
-            if lease is not None:
-                keep = 0 if is_silent else keep
-                lease.state &= keep
-                lease.breaks.append((self.connection.arrivals + 1, keep))
-                if await self._give_up(lease):
-                    is_silent = False
+            keep = 0 if is_silent else keep
+            lease.state &= keep
+            lease.breaks.append((self.connection.arrivals + 1, keep))
+            if await self._give_up(lease):
+                is_silent = False
             if is_silent:
                 self.sim.count("breaks left unanswered")
                 return
@@ -108,9 +107,8 @@ class BreakAnswers:
         except Lost:
             pass
         finally:
-            if lease is not None:
-                lease.answering -= 1
-                lease.answered_at_s = trio.current_time()
+            lease.answering -= 1
+            lease.answered_at_s = trio.current_time()
 
     async def _give_up(self, lease: SimLease) -> bool:
         """Write back and close what the new state does not cover; whether opens lingered."""

@@ -126,7 +126,11 @@ class SimClient(BreakAnswers):
         if self._up.is_set():
             self._up = trio.Event()
         if self.wire is not None and self.wire.served_by is not None:
-            self._lost.append((self.node, self.wire.served_by))
+            lost = (self.node, self.wire.served_by)
+            self._lost.append(lost)
+            for handle in self.handles:
+                if handle.is_lingering:
+                    handle.file.zombies.append(lost)
         self.wire = None
         for lease in self.leases.values():
             lease.stream.caching.pop(lease, None)
@@ -172,6 +176,12 @@ class SimClient(BreakAnswers):
         while any(up.is_up and not up.is_quiet(by) for up, by in self._lost):  # noqa: ASYNC110
             await trio.sleep(0.05)
         self._lost.clear()
+
+    async def laid(self, file: ModelFile) -> None:
+        """Until nobody's lingering open of the file is left on a lost connection, which no gate knows of."""
+        while any(up.is_up and not up.is_quiet(by) for up, by in file.zombies):  # noqa: ASYNC110
+            await trio.sleep(0.05)
+        file.zombies.clear()
 
     async def quiet_if_lost(self) -> None:
         if self._lost:

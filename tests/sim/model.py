@@ -300,6 +300,8 @@ class ModelFile:
         """What gave it its names, and took them."""
         self.opens = 0
         """CREATEs on it so far."""
+        self.zombies: list[tuple[Any, Any]] = []
+        """(node, connection) of opens that only lingered when their connection was lost."""
         self.opening = 0
         """Those that may still come to something."""
 
