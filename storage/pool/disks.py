@@ -160,7 +160,7 @@ async def return_disk(core: PoolHost, disk: Disk) -> int:
     await core.commit()
     record = core.state.disks.get(label.number)
     if record is None:
-        raise LabelCorrupt(f"disk {disk.name} was empty and left pool {core.state.pool.name} meanwhile (Split)")
+        raise LabelCorrupt(f"disk {disk.name} left pool {core.state.pool.name} meanwhile (Split); reset it")
     if record.state is not DiskState.OK:
         raise DiskFailed(f"disk {disk.name} failed again: {member.failure}")
     return label.number

@@ -57,8 +57,8 @@ class Durability(Copies):
         if not slabs.readers:
             gone = ", ".join(str(copy.disk) for copy in slabs.copies)
             raise SlabLost(f"row {slabs.row} of space {slabs.space_id}: no current copy; its disks: {gone}")
-        if self._pending and not slabs.is_young:
-            await self.commit()
+        if not slabs.is_young:
+            await self.commit_changes()
         if self._hot_regions() > intents.REGIONS_HOT_MAX:
             await self.flush_all()
         if not slabs.is_dead:
@@ -75,8 +75,7 @@ class Durability(Copies):
                 f"space {machine.name} row {row} cannot be read without what is missing; the disks of its "
                 f"incomplete columns: {', '.join(gone)}"
             )
-        if self._pending:
-            await self.commit()
+        await self.commit_changes()
 
     def _hot_regions(self) -> int:
         return sum(slabs.in_log.bit_count() for slabs in self._hot)
@@ -148,7 +147,7 @@ class Durability(Copies):
         self.require_usable()
         if space.flush_failure is not None:
             raise SlabLost(space.flush_failure)
-        if not space.dirty and not self._pending and not self._flushes.is_active:
+        if not space.dirty and not self._has_changes() and not self._flushes.is_active:
             return
         self._flush_wanted.add(space.state.record.space_id)
         await self._flushes.run()
@@ -179,8 +178,7 @@ class Durability(Copies):
         for slabs in sets:
             slabs.flushing = 0
             slabs.touched_s = now
-        if self._pending:
-            await self.commit()
+        await self.commit_changes()
         for slabs in sets:
             if not slabs.readers and not slabs.is_dead:
                 space = self.spaces[slabs.space_id]
@@ -238,9 +236,21 @@ class Durability(Copies):
         PoolUnavailable."""
         await self._commits.run()
 
+    def _has_changes(self) -> bool:
+        """Is there a change that isn't durable yet? One that a commit has taken on isn't pending any more, and
+        not durable before that commit has ended."""
+        return bool(self._pending) or self._commits.is_active
+
+    async def commit_changes(self) -> None:
+        """As `commit`, if there is anything to wait for."""
+        if self._has_changes():
+            await self.commit()
+
     async def _commit_work(self) -> None:
         while True:
             self.require_usable()
+            if not (self._pending or self._young or self._limbo):
+                return
             young, self._young = self._young, []
             limbo, self._limbo = self._limbo, []
             records, self._pending = self._pending, []
