@@ -237,8 +237,8 @@ class Durability(Copies):
         await self._commits.run()
 
     def _has_changes(self) -> bool:
-        """Is there a change that isn't durable yet? One that a commit has taken on isn't pending any more, and
-        not durable before that commit has ended."""
+        """Is there a change that isn't durable yet? One that a commit has taken on isn't pending any more,
+        and not durable before that commit has ended."""
         return bool(self._pending) or self._commits.is_active
 
     async def commit_changes(self) -> None:

@@ -60,11 +60,8 @@ def test_a_region_is_not_ready_before_stale_marks_are_durable(change):
             await real(*parts)
 
         core.write_metadata = late
-        slabs = next(
-            sets[0]
-            for row in range(8)
-            if any(copy.disk == 2 for copy in (sets := rig.space.row(row))[0].copies)
-        )
+        sets = [rig.space.row(row)[0] for row in range(8)]
+        slabs = next(one for one in sets if any(copy.disk == 2 for copy in one.copies))
         core.mark_absent(slabs)
         if change == "under way":
             runtime.spawn(core.commit, "commit")
