@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from cluster import volumes
 from cluster.admin.disk import media_type
@@ -219,6 +219,39 @@ async def optimize(node: Node, args: VolumeOptimize) -> dict[str, object]:
     if not kinds:
         kinds = ([TIER] if filesystem.has_tiers else []) + [CONSOLIDATE, RETRIM]
     return {"jobs": [node.volume_jobs.optimize(args.name, kind, filesystem).id for kind in kinds]}
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeTiering:
+    """-1: leave it as it is. `half_life_s`: how soon heat is forgotten; `pass_s`: how often files are moved;
+    `rate_bytes_s`: how much at most."""
+
+    name: str
+    half_life_s: int = -1
+    pass_s: int = -1
+    rate_bytes_s: int = -1
+
+
+@call("volume.tiering")
+async def tiering(node: Node, args: VolumeTiering) -> dict[str, object]:
+    """The settings that apply then."""
+    filesystem = catalog_of(node, args.name)
+    if not filesystem.has_tiers:
+        raise OperatorError(f"volume {args.name} has no tiers")
+    given = {"half_life_s": args.half_life_s, "pass_s": args.pass_s, "rate_bytes_s": args.rate_bytes_s}
+    changes: dict[str, Any] = {key: value for key, value in given.items() if value != -1}
+    if changes:
+        try:
+            filesystem.set_tier_settings(replace(filesystem.tier_settings, **changes))
+        except ValueError as error:
+            raise OperatorError(str(error)) from None
+    now = filesystem.tier_settings
+    return {
+        "name": args.name,
+        "half-life seconds": int(now.half_life_s),
+        "seconds between passes": int(now.pass_s),
+        "bytes a second": now.rate_bytes_s,
+    }
 
 
 @call("volume.check")

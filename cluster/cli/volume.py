@@ -123,6 +123,18 @@ def optimize(
 
 
 @app.command()
+def tiering(
+    name: str,
+    half_life: Annotated[int, typer.Option(help="After so many seconds use counts half")] = -1,
+    every: Annotated[int, typer.Option(help="Seconds between two passes that move files")] = -1,
+    rate: Annotated[str, typer.Option(help="What is moved a second at most, like 32M")] = "",
+) -> None:
+    """How a tiered volume keeps what is used much on its fast tier. Without options: as it is."""
+    rate_bytes = guarded(parse_size, rate) if rate else -1
+    do("volume.tiering", name=name, half_life_s=half_life, pass_s=every, rate_bytes_s=rate_bytes)
+
+
+@app.command()
 def check(name: str) -> None:
     """Verify the catalog of a volume; the node must not be running."""
     do("volume.check", name=name)

@@ -319,9 +319,14 @@ def test_files_of_a_tiered_volume_are_pinned_and_told(tmp_path: Path) -> None:
         assert [file["path"] for file in whole["pinned files"]] == ["\\f"]
         (volume,) = await perform(node, "volume.list", {})
         assert (volume["tiered"], volume["size bytes"]) == (True, 96 * MIB)
+        told = await perform(node, "volume.tiering", {"name": "v", "pass_s": 60, "rate_bytes_s": MIB})
+        assert (told["seconds between passes"], told["bytes a second"]) == (60, MIB)
+        with pytest.raises(OperatorError, match="positive"):
+            await perform(node, "volume.tiering", {"name": "v", "half_life_s": 0})
 
     async def second(node: Node) -> None:
         assert await read(node, "f") == data
+        assert (await perform(node, "volume.tiering", {"name": "v"}))["seconds between passes"] == 60
         await perform(node, "file.pin", {"volume": "v", "path": "F"})
         told = await perform(node, "file.tier_status", {"volume": "v", "path": "f"})
         assert (told["pinned"], told["fast bytes"]) == ("fast", 2 * MIB)
