@@ -106,7 +106,11 @@ def test_a_resized_pool_space_makes_the_mounted_volume_larger():
         await pool.resize_space("v/data", 20 * MIB)
         assert await fs.grow() == 4 * MIB and fs.usage().total_bytes == total + 4 * MIB
         await pool.resize_space("v/fast", 8 * MIB)
+        await pool.resize_space("v/metadata", 12 * MIB)
         assert await fs.grow() == 2 * MIB
+        assert fs._layout.wal_at + fs._layout.wal_bytes == 12 * MIB
+        for index in range(300):
+            make(fs, f"with a long name {index}" * 8)
         more = make(fs, "more")
         await put(fs, more, b"y" * (15 * MIB))
         assert bytes_on(fs, more, Tier.SLOW) and await get(fs, more) == b"y" * (15 * MIB)
