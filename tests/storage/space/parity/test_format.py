@@ -1,4 +1,4 @@
-"""docs/formats/parity.md, byte by byte: what is on the disks and in the truth, worked out from the page alone."""
+"""docs/formats/parity.md, byte by byte: what is on the disks and in the truth, from that page alone."""
 
 from __future__ import annotations
 
