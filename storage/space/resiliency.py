@@ -62,7 +62,8 @@ class Resiliency:
         return self.copies
 
     def columns_auto(self, domains: int) -> int:
-        """As many columns as there are fault domains for. Wide parity keeps one domain to rebuild into, and has
+        """As many columns as there are fault domains for. Wide parity keeps one domain to rebuild into, and
+        has
         a power of two of data columns: so writes of usual sizes are whole stripes. The least legal number if
         there are too few."""
         if self.parity_columns == 1:
