@@ -11,10 +11,8 @@
 
 Roles are numbers: 0..k-1 data, k is P, k+1 is Q. A block here is an array of u64 words, any number of them,
 all blocks of a call as long as each other; the result is in new arrays. Multiplying by g eight bytes at a
-time:
-the top bit of each byte, spread by an arithmetic shift, selects 0x1d; the rest is doubled. Sources: H. P.
-Anvin,
-"The mathematics of RAID-6"; docs/design-spaces.md. No I/O, no state.
+time: the top bit of each byte, spread by an arithmetic shift, selects 0x1d; the rest is doubled. Sources: H.
+P. Anvin, "The mathematics of RAID-6"; docs/design-spaces.md. No I/O, no state.
 """
 
 from __future__ import annotations

@@ -1,24 +1,19 @@
-"""What a column's own disk knows: its checksum area holds a copy of the truth, older or the same, never
-newer.
+"""What a column's own disk knows: its checksum area holds the truth as it was, or is; never as it will be.
 
     flush: data durable -> truth durable -> ... now and then: own pages of what changed, on current copies
     refill: own entry = the truth's?  yes: the block is there (what isn't, a read notices)
                                       no:  read and verified, put together if it doesn't fit
 
 So a disk that was away is asked only for what changed meanwhile. An own entry may be written only for a
-block that
-is durable on that disk in the state that the truth speaks of:
+block that is durable on that disk in the state that the truth speaks of:
 
-  H1 not before the flush that made the block durable there: stripes that aren't durable now are written as
-  "never
+  H1 not before the flush that made the block durable there: what isn't durable now is left out, as "never
      written";
   H2 never to a stale copy, but by the refill that has just made it whole and flushed it.
 
 Entries are never the same in two lives of a block (`ParityMachine.birth_generation`), so an old one is not
-taken
-for a new one. Nothing is verified against these pages but whether to look. Format: docs/formats/slab.md.
-Awaits
-disks and the truth.
+taken for a new one. Nothing is verified against these pages but whether to look. Format:
+docs/formats/slab.md. Awaits disks and the truth.
 """
 
 from __future__ import annotations

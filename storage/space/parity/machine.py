@@ -205,8 +205,7 @@ class ParityMachine:
 
     def birth_generation(self) -> int:
         """Of a block that was never written, or not since it was trimmed. They begin anywhere, so that an
-        entry
-        is never the same as one that the block had in an earlier life."""
+        entry is never the same as one that the block had in an earlier life."""
         self._birth = next_generation(self._birth)
         return self._birth
 

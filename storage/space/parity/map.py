@@ -6,11 +6,10 @@
     stripe 1    P    D0   D1
     stripe 2    D1   P    D0
 
-Stripe s of a row takes bytes [s I, (s + 1) I) of each of its slabs. The blocks with one number in their slabs
-are a *slice*: one code word, as P and Q are made of them. The truth (docs/formats/parity.md) keeps the
-entries
-(crc, generation) of a slice side by side, in column order, in a group of 4 or 8 entries that never crosses a
-512-byte sector: they change together, whatever a power cut does.
+Stripe s of a row takes bytes [s I, (s + 1) I) of each of its slabs. The blocks with one number in their
+slabs are a *slice*: one code word, as P and Q are made of them. The truth (docs/formats/parity.md) keeps the
+entries (crc, generation) of a slice side by side, in column order, in a group of 4 or 8 entries that never
+crosses a 512-byte sector: they change together, whatever a power cut does.
 
     truth    | row 0: slice 0 | slice 1 | ... | row 1: ...     group x 8 bytes a slice, pages of 4 KiB
 

@@ -1,5 +1,4 @@
-"""Redo records of a parity space: what a batch that was under way needs, beside its data, to be written
-again.
+"""Redo records of a parity space: what a batch needs, beside its data, to be written again.
 
     record   head 32 B | segment | segment | ...                                docs/formats/parity.md
     segment  head 16 B | old entries | new entries | parity blocks (P, then Q), unless the stripe is full

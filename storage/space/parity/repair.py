@@ -1,15 +1,13 @@
 """Repair of a parity space: a stale or new copy refilled, rows scrubbed, blocks looked at again.
 
-    refill   slices of a page of the truth, claimed: the target's own entries differ (hints.py)? -> its
-    blocks are
-             read, those that don't fit put together, written, read back and verified
+    refill   some slices, claimed: do the target's own entries differ (hints.py)? -> its blocks are read; those
+             that don't fit are put together, written, read back and verified
     scrub    every column read and verified -> bad blocks put together and rewritten -> P and Q compared with
              what the data gives
 
 Writers go on between the steps; what they write meanwhile they write to the target too. A block is rewritten
 only where it doesn't fit, so a disk that was away gets what it missed and nothing else. Each block is
-verified
-after it was written. Awaits disks, the truth and `pace`.
+verified after it was written. Awaits disks, the truth and `pace`.
 """
 
 from __future__ import annotations
@@ -194,8 +192,7 @@ async def _scrub_step(
 
 async def _restamp(machine: ParityMachine, sets: list[SlabSet], slices: Slices) -> set[tuple[int, int]]:
     """Where all data is good and P or Q isn't what it gives: the data is right; parity and its entries are
-    made
-    anew. (column, slice from the first on) of what was."""
+    made anew. (column, slice from the first on) of what was."""
     data_columns, stripe = machine.map.data_columns, slices.stripe
     data = [slices.column(role) for role in range(data_columns)]
     if not slices.is_whole(data):

@@ -1,10 +1,8 @@
 """A parity machine on simulated disks, a small pool for it, a journal in memory, and what it must read as.
 
 The pool (`FakeHost`) allots slabs, keeps the slab map (durable after `commit`) and knows which disks are
-there.
-The journal is a list of batches, each durable once it is in the list. The truth lies on a disk of its own,
-which
-loses power with the others; its copies are another machine's business.
+there. The journal is a list of batches, each durable once it is in the list. The truth lies on a disk of its
+own, which loses power with the others; its copies are another machine's business.
 """
 
 from __future__ import annotations

@@ -35,8 +35,7 @@ class PoolStory:
         self.victims = self.rng.sample(range(count), self.tolerance)
         self.loose: set[int] = set()
         """Blocks that were trimmed: nothing refers to them, so after a power cut they may read as anything
-        that
-        they once were."""
+        that they once were."""
         self.tightened: set[int] = set()
         """Those of them that were written again, not flushed yet."""
         self.run(self.create())

@@ -1,10 +1,8 @@
 """Any writes, with any tolerated set of lost, stale, torn, rotted and misdirected blocks.
 
 The faults of a time are kept on as many disks as the type tolerates, until all is repaired (the fault
-budget). Then
-every read gives the last acknowledged bytes; after the repair P and Q are what the data gives, and the truth
-is
-that of the data.
+budget). Then every read gives the last acknowledged bytes; after the repair P and Q are what the data gives,
+and the truth is that of the data.
 """
 
 from __future__ import annotations
