@@ -41,6 +41,8 @@ from storage.units import BLOCK_BYTES
 RESERVE_BLOCKS_MIN: Final = 8
 CONTROL_BLOCKS: Final = 2
 """Room that one TRIM or NOTE is promised: itself, and what the ring's end may waste."""
+PROMISED_FRACTION: Final = 4
+"""One part in so many of the ring is promised at most: who waits for room while others wait for him gets it."""
 Abandon = Callable[[], Awaitable[None]]
 
 
@@ -149,10 +151,15 @@ class CacheCore:
 
     def fill(self, more: int = 0) -> float:
         """How full the journal is, with `more` young blocks; above 1 there is no room for them."""
-        return (self.ring.used + self.ring.need(len(self.dirty.young) + more)) / self._usable
+        wanted = self.ring.need(len(self.dirty.young) + more) + self._promised_beyond()
+        return (self.ring.used + wanted) / self._usable
+
+    def _promised_beyond(self) -> int:
+        """Blocks promised to records that the reserve doesn't hold."""
+        return max(0, CONTROL_BLOCKS * self._promised - self._reserve)
 
     def refresh_room(self) -> None:
-        budget = int(self.limits.slow * self._usable) - self.ring.used - 4
+        budget = int(self.limits.slow * self._usable) - self.ring.used - self._promised_beyond() - 4
         self.young_max = max(0, min(self.limits.young_bytes // BLOCK_BYTES, budget * 125 // 128))
         if self.lost is not None:
             self.young_max = -1
@@ -177,14 +184,21 @@ class CacheCore:
                 self._promised += 2
                 return
             self.require_usable()
-            needed = self.ring.need(len(self.dirty.young)) + CONTROL_BLOCKS * (self._promised + 2)
-            if self.ring.used + needed <= self.ring.geometry.ring_blocks:
+            blocks = self.ring.geometry.ring_blocks
+            promised = CONTROL_BLOCKS * (self._promised + 2)
+            needed = self.ring.used + self.ring.need(len(self.dirty.young)) + promised
+            if needed <= blocks and promised <= blocks // PROMISED_FRACTION:
                 self._promised += 2
+                if self._promised_beyond():
+                    self.refresh_room()
                 return
             await self.wait_for_room()
 
     def end_promise(self) -> None:
+        is_room_back = self._promised_beyond() > 0
         self._promised -= 2
+        if is_room_back or self.waiting_for_room:
+            self.refresh_room()
 
     def require_usable(self) -> None:
         if self.lost is not None:
