@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from typing import Final
 
 from storage.errors import DiskFailed, PoolFull, PoolInUse, StorageError
 from storage.pool import opening
@@ -40,6 +41,10 @@ from storage.runtime import Runtime
 from storage.space.machine import SpaceMachine
 from storage.space.resiliency import ResiliencyKind
 from storage.space.slabset import Place, SlabSet
+
+LEAVING_TRIES: Final = 10
+LEAVING_S: Final = 0.05
+"""How often, and after how long, a disk that is to leave is asked again whether it is empty."""
 
 
 class PoolHost(PoolCore):
@@ -107,8 +112,13 @@ class PoolHost(PoolCore):
             await self.commit()
 
     async def drop_disk(self, number: int) -> None:
-        if number not in self.state.disks:
-            return
+        for _ in range(LEAVING_TRIES):
+            if number not in self.state.disks:
+                return
+            if not self.slabs_on(number):
+                break
+            await self.commit()  # slabs that were given up, or taken for a row that isn't there yet
+            await self._runtime.sleep(LEAVING_S)
         if self.slabs_on(number):
             raise PoolInUse(f"disk {number} still holds {self.slabs_on(number)} slabs")
         if len(self.state.disks) == 1:
