@@ -2,8 +2,8 @@
 
 A claim is a range of stripes, counted through the space (row x stripes of a row + stripe). Writing, trimming,
 repairing and reading with a column missing claim; a read whose blocks are there doesn't, since its blocks fit
-the truth or it claims too. First come, first served for a stripe; a holder never claims a second time, so
-nothing waits in a circle. Owner: the machine. Only the Runtime's events are awaited.
+the truth or it claims too. A holder never claims a second time, nor waits for a flush, so nothing waits in a
+circle. Owner: the machine. Only the Runtime's events are awaited.
 """
 
 from __future__ import annotations

@@ -31,8 +31,9 @@ from storage.units import BLOCK_BYTES, DiskOffset
 if TYPE_CHECKING:
     from storage.space.parity.machine import ParityMachine
 
-PAGES_MAX: Final = 1024
-"""Own pages that are behind, before they are written; each covers 2 MiB of a column."""
+PAGES_MAX: Final = 256
+"""Own pages that are behind, before some are written; each covers 2 MiB of a column."""
+PAGES_AT_ONCE: Final = 128
 AGE_MAX_S: Final = 30.0
 
 
@@ -58,11 +59,13 @@ class Hints:
         return len(self.behind) >= self.pages_max or (bool(self.behind) and now - self.written_s > AGE_MAX_S)
 
 
-async def write_all(machine: ParityMachine) -> None:
-    """After a flush. What fails on a disk takes that disk out."""
+async def write_some(machine: ParityMachine) -> None:
+    """The ones that are behind for longest; after a flush. What fails on a disk takes that disk out."""
     hints = machine.hints
     hints.written_s = machine.host.runtime.now()
-    behind, hints.behind = hints.behind, {}
+    behind = list(hints.behind)[:PAGES_AT_ONCE]
+    for key in behind:
+        del hints.behind[key]
     for row, column, page in sorted(behind):
         sets = machine.row(row)
         if sets is None:
@@ -108,16 +111,17 @@ async def _image(machine: ParityMachine, slabs: SlabSet, page: int) -> array[int
     stripes, image = machine.map, new_page()
     step, unit = stripes.group * 2, stripes.unit_blocks
     end = min((page + 1) * PAGE_BLOCKS, stripes.slab_blocks)
-    first = page * PAGE_BLOCKS
-    while first < end:
-        count = min(stripes.page_slices - first % stripes.page_slices, unit - first % unit, end - first)
+    for first in range(page * PAGE_BLOCKS, end, stripes.page_slices):
+        count = min(stripes.page_slices, end - first)
         truth = await machine.truth.load(stripes.page_of(slabs.row, first))
-        if machine.is_durable(machine.stripe_number(slabs.row, first // unit)):
-            at = machine.truth.base(first) + 2 * slabs.column
-            into = first % PAGE_BLOCKS * 2
-            image[into : into + 2 * count : 2] = truth[at : at + count * step : step]
-            image[into + 1 : into + 2 * count : 2] = truth[at + 1 : at + count * step : step]
-        first += count
+        at, into = 2 * slabs.column, first % PAGE_BLOCKS * 2
+        image[into : into + 2 * count : 2] = truth[at : at + count * step : step]
+        image[into + 1 : into + 2 * count : 2] = truth[at + 1 : at + count * step : step]
+        for stripe in range(first // unit, (first + count - 1) // unit + 1):
+            if not machine.is_durable(machine.stripe_number(slabs.row, stripe)):
+                low, high = max(stripe * unit, first), min((stripe + 1) * unit, first + count)
+                blank = array("I", bytes(8 * (high - low)))
+                image[low % PAGE_BLOCKS * 2 : low % PAGE_BLOCKS * 2 + len(blank)] = blank
     return image
 
 

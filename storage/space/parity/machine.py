@@ -455,7 +455,7 @@ class ParityMachine:
             for slabs in sets:
                 slabs.flushing = 0
         if self.hints.is_due(self.host.runtime.now()):
-            await hints.write_all(self)
+            await hints.write_some(self)
 
     async def _settle_rows(self, rows: set[int]) -> None:
         """P1: absent columns of rows that were written to are durably stale; and the rows durably exist."""

@@ -1,7 +1,7 @@
 """Repair of a parity space: a stale or new copy refilled, rows scrubbed, blocks looked at again.
 
-    refill   some slices, claimed: do the target's own entries differ (hints.py)? -> its blocks are read; those
-             that don't fit are put together, written, read back and verified
+    refill   some slices, claimed: do the target's own entries differ (hints.py)? -> its blocks are read;
+             those that don't fit are put together, written, read back and verified
     scrub    every column read and verified -> bad blocks put together and rewritten -> P and Q compared with
              what the data gives
 
