@@ -42,7 +42,8 @@ RESERVE_BLOCKS_MIN: Final = 8
 CONTROL_BLOCKS: Final = 2
 """Room that one TRIM or NOTE is promised: itself, and what the ring's end may waste."""
 PROMISED_FRACTION: Final = 4
-"""One part in so many of the ring is promised at most: who waits for room while others wait for him gets it."""
+"""One part in so many of the ring is promised at most: who waits for room while others wait for him gets
+it."""
 Abandon = Callable[[], Awaitable[None]]
 
 
