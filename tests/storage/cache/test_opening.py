@@ -8,7 +8,9 @@ when an earlier life ended."
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +21,7 @@ from storage.units import SpaceOffset
 from tests.storage.cache.rig import IDENTITY, SIZE, Rig
 from tests.suites.memoryspace import MemorySpace, Power
 
+VECTORS = Path(__file__).parents[2] / "vectors"
 QUIET = replace(CacheLimits(), idle_s=1e6)
 """Nothing is destaged."""
 A, B, C, D = (bytes([letter]) * 4096 for letter in b"ABCD")
@@ -308,5 +311,24 @@ def test_without_room_behind_new_data_is_refused_and_old_data_is_still_overwritt
         await rig.write(cache, at, rig.rng.randbytes(4096), fresh=True)
         await cache.close()
         assert await rig.content(cache) == rig.model.now
+
+    rig.runtime.run(main())
+
+
+def test_a_journal_of_version_1_still_opens() -> None:
+    """tests/vectors/journal-v1.img.gz: written by the first program that had journals; its last record is
+    torn,
+    a bulk write voided one block, and nothing was moved on."""
+    image = gzip.decompress((VECTORS / "journal-v1.img.gz").read_bytes())
+    rig = quiet()
+    rig.journal._view[:] = image
+
+    async def main() -> None:
+        cache = rig.make()
+        await cache.open()
+        found = [await get(cache, block) for block in (1, 2, 3, 100, 101, 5)]
+        assert found == [B, A, C, D, bytes(4096), bytes(4096)]
+        await cache.close()
+        assert bytes(rig.space._view[4096:16384]) == B + A + C
 
     rig.runtime.run(main())
