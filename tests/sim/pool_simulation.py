@@ -22,9 +22,11 @@ from storage.errors import StorageError
 from storage.pool.metadata import RetireMissing, Usage
 from storage.pool.pool import Pool
 from storage.space.mirror import MirrorSpace
+from storage.space.parity.machine import ParityMachine
 from storage.units import SpaceOffset
 from tests.sim.describe import describe
 from tests.sim.disk import PowerCut
+from tests.sim.pool_check import check_parity
 from tests.sim.pool_disk import PoolDisk
 from tests.sim.pool_faults import Budget, Nemesis, brought_back
 from tests.sim.pool_model import SECTOR, SpaceModel
@@ -437,11 +439,16 @@ class PoolSimulation:
         for number, disk in core.state.disks.items():
             free = core.free[number].free
             assert free + allotted[number] == disk.slab_count, (number, free, allotted[number])
+        for name in self.models:
+            if name not in self.fragile:
+                await self.pool.space(name).flush()
         for space_id, machine in core.spaces.items():
             if isinstance(machine, MirrorSpace):
                 await machine.flush()
                 if machine.name.partition("#")[0] not in self.fragile:
                     self.counts["blocks compared"] += await check_copies(machine)
+            if isinstance(machine, ParityMachine):
+                self.counts["parity blocks"] += await check_parity(machine)
             assert space_id in core.state.spaces
 
 
