@@ -4,7 +4,8 @@ Sources: [MS-FSA] 2.1.5.21 Server Requests Querying Quota Information; 2.1.5.22 
 Information; 2.1.5.16.2 FileFsControlInformation; [MS-SMB2] 3.3.5.20.4, 3.3.5.21.4 Handling SMB2_0_INFO_QUOTA;
 [MS-FSCC] 2.5.8 FileFsSizeInformation (a user with a quota sees what is left of it).
 Administrators see and change all; anybody else sees their own entry. The quota file of NTFS, by which
-clients ask, opens as the volume's root. Bytes; -1 is no limit; SIDs in binary form.
+clients ask, opens as the volume's root, for no more than to write quotas and be asked. Bytes; -1 is no
+limit; SIDs in binary form.
 """
 
 from __future__ import annotations
@@ -44,9 +45,10 @@ def quota_file(volume: ObjectStoreVolume, request: OpenRequest) -> OpenRequest |
     options = request.options & ~(
         fscc.FILE_NON_DIRECTORY_FILE | fscc.FILE_DIRECTORY_FILE | fscc.FILE_DELETE_ON_CLOSE
     )
+    access = dtyp.FILE_READ_ATTRIBUTES | dtyp.map_generic(request.desired_access) & dtyp.FILE_WRITE_DATA
     return replace(
         request, path="", root="", disposition=fscc.FILE_OPEN, options=options, share_access=7,
-        caching=NO_LEASE, durable=None,
+        caching=NO_LEASE, durable=None, desired_access=access,
     )  # fmt: skip
 
 

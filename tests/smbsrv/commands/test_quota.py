@@ -74,6 +74,16 @@ def test_the_quota_file_is_for_administrators_and_cannot_be_made(world, admin):
         admin.create(QUOTA_FILE, access=0x16, disposition=fscc.FILE_SUPERSEDE)
 
 
+def test_the_quota_file_is_no_way_into_the_volumes_root(admin):
+    """It opens as the root, whatever part of the volume the share shows."""
+    found = admin.create(QUOTA_FILE, access=dtyp.FILE_ALL_ACCESS, disposition=fscc.FILE_OPEN)
+    assert admin.open_of(found.file_id).file.granted_access == (
+        dtyp.FILE_WRITE_DATA | dtyp.FILE_READ_ATTRIBUTES
+    )
+    with refused(Status.ACCESS_DENIED):
+        admin.list(found.file_id, fscc.FILE_NAMES_INFORMATION)
+
+
 def test_an_enumeration_goes_on_until_no_more_entries(admin, quota_file):
     """[MS-SMB2] 2.2.37.1: RestartScan FALSE "MUST be continued from the previous enumeration"."""
     admin.set(quota_file, QUOTA, 0, encode_quotas([Quota(sid, limit=9) for sid in (BOB, ANA, EVE)]))
