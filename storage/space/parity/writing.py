@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from storage.errors import DiskFailed, SlabLost, StorageError
+from storage.errors import BlockCorrupt, DiskFailed, SlabLost, StorageError
 from storage.pool.batcher import detached, gather
 from storage.space.blocks import BLOCK_SHIFT
 from storage.space.checksums import next_generation, range_crcs
@@ -212,15 +212,37 @@ async def _prepare_stripe(
 
 
 async def _new_parities(machine: ParityMachine, sets: Sequence[SlabSet], segment: Segment) -> list[Words]:
+    """By the way that has less to read; if that cannot be read, by the other one. Raises: BlockCorrupt,
+    SlabLost."""
     data_columns = machine.map.data_columns
     new = {role: words(view) for role, view in segment.data.items()}
     if len(new) == data_columns or not any(segment.old):
         return machine.codec.partial(new)
-    others = [role for role in range(data_columns) if role not in new]
-    parity_roles = range(data_columns, machine.map.columns)
-    if len(others) <= len(new) + machine.map.parities:
-        blocks = await _blocks(machine, sets, segment, others)
-        return machine.codec.partial({**new, **blocks})
+    ways = [_with_the_rest, _with_the_old]
+    if data_columns - len(new) > len(new) + machine.map.parities:
+        ways.reverse()
+    try:
+        return await ways[0](machine, sets, segment, new)
+    except (BlockCorrupt, SlabLost) as error:
+        try:
+            return await ways[1](machine, sets, segment, new)
+        except (BlockCorrupt, SlabLost):
+            raise error from None
+
+
+async def _with_the_rest(
+    machine: ParityMachine, sets: Sequence[SlabSet], segment: Segment, new: dict[int, Words]
+) -> list[Words]:
+    """Encoded from the new blocks and the data that stays."""
+    others = [role for role in range(machine.map.data_columns) if role not in new]
+    return machine.codec.partial({**new, **await _blocks(machine, sets, segment, others)})
+
+
+async def _with_the_old(
+    machine: ParityMachine, sets: Sequence[SlabSet], segment: Segment, new: dict[int, Words]
+) -> list[Words]:
+    """The old parity, with the old blocks taken out and the new ones put in."""
+    parity_roles = range(machine.map.data_columns, machine.map.columns)
     blocks = await _blocks(machine, sets, segment, [*new, *parity_roles])
     for role, block in new.items():
         np.bitwise_xor(blocks[role], block, out=blocks[role])

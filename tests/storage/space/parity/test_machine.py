@@ -366,3 +366,25 @@ def test_parity_that_contradicts_the_data_is_never_believed_and_a_scrub_makes_it
         await rig.check_redundancy()
 
     rig.run(work())
+
+
+@pytest.mark.parametrize("columns,first,rotten", [(8, 0, (0, 7)), (4, 0, (1, 2)), (4, 0, (0, 3))])
+def test_a_write_into_a_slice_beyond_repair_works_if_what_it_needs_can_be_read(
+    columns: int, first: int, rotten: tuple[int, int]
+) -> None:
+    """Overwriting a lost block makes it whole; beside lost ones, parity still follows."""
+    rig = Rig(columns, 1, rows=1, spares=0)
+
+    async def work() -> None:
+        await fill(rig)
+        for column in rotten:
+            rig.rot(0, column, 0)
+        await rig.write([(first, 1)])
+        await rig.flush()
+        buffer = bytearray(BLOCK_BYTES)
+        await rig.machine.read(SpaceOffset(first * BLOCK_BYTES), memoryview(buffer))
+        assert {bytes(buffer)} == rig.model[first]
+        result = await rig.machine.scrub_row(0, no_pace)
+        assert result.lost == (0 if 0 in rotten else 2)
+
+    rig.run(work())
