@@ -214,6 +214,7 @@ class JobRunner:
             await self._rounds(live)
             if not job.failed:
                 await live.work.conclude()
+            await live.throttle.turn()  # suspended at the very end: it ends when it is resumed
             if not job.is_ended:
                 job.finish(self._runtime.now())
         except JobStopped:

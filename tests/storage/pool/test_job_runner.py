@@ -370,3 +370,19 @@ def test_a_cancelled_caller_leaves_no_job_half_begun():
         await rig.runner.stop()
 
     run(rig, work)
+
+
+def test_a_job_suspended_at_its_very_end_ends_when_it_is_resumed():
+    """Seed 93 of the pool simulation: it was suspended while its last survey was made, and ended as if it were
+    running."""
+    rig = Rig(count=0)
+
+    async def work() -> None:
+        job = await rig.submit()
+        await rig.runner.suspend(job)
+        await rig.runtime.sleep(5)
+        assert rig.runner.status(job).state == "Suspended"
+        await rig.runner.resume(job)
+        assert (await rig.runner.wait(job)).state == "Completed"
+
+    run(rig, work)
