@@ -97,6 +97,9 @@ class Allocator:
         self.reserved = 0
         self._cursors: dict[int, int] = {}
         """Where the next search begins, by the first cluster of what is searched."""
+        self.is_packing = False
+        """Fill the first holes of a zone, however short, rather than look for a long one: a pool without
+        slabs has none but where clusters were before."""
         self._freed: list[tuple[int, int]] = []
         self._dirty: set[int] = set()
         self.zones: tuple[Zone, ...] = (Zone(0, clusters, 0),)
@@ -424,11 +427,11 @@ class Allocator:
         the longest of the first group that has any; None if nothing is free."""
         if low >= high:
             return None
-        want = min(count, GROUP_CLUSTERS)
+        want = 1 if self.is_packing else min(count, GROUP_CLUSTERS)
         best = -1
         lowest = low // GROUP_CLUSTERS
         groups = (high - 1) // GROUP_CLUSTERS + 1 - lowest
-        cursor = self._cursors.get(low, low)
+        cursor = low if self.is_packing else self._cursors.get(low, low)
         start, offset = divmod(cursor if low <= cursor < high else low, GROUP_CLUSTERS)
         for step in range(groups + 1):
             group = lowest + (start - lowest + step) % groups

@@ -171,6 +171,13 @@ class Mover(Ranges):
                     return
                 try:
                     done = await self._try_move(piece, areas, attempt >= ATTEMPTS_FREE)
+                except PoolFull:
+                    pending = self._allocator.pending
+                    if not (self._pack() or pending) or attempt == ATTEMPTS_MAX - 1:
+                        raise
+                    if pending:
+                        await self._wait_for_clusters()
+                    continue
                 except VolumeFull:
                     if attempt or not self._allocator.pending:
                         raise

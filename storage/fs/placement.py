@@ -79,9 +79,12 @@ class Placement(Attributes):
         bytes."""
         self._moved_bytes = Moved()
         self._short_until = [0.0, 0.0]
+        self._packing_until = 0.0
         self._pins: dict[int, Tier] = {}
         self._heat: Heat | None = None
         self._recent: dict[int, int] | None = None
+        self._fast_clusters = 0
+        """What the fast tier can hold, as it was measured last."""
         try:
             self._pins = {node: Tier(tier) for node, tier in self._rows("select node, tier from pins")}
         except ValueError as error:
@@ -104,6 +107,16 @@ class Placement(Attributes):
         age = self._runtime.filetime() - int(self._meta.get(_HEAT_SAVED, 0))
         heat.load((bytes(row[0]) for row in self._rows("select ranges from heat order by id")), age / 1e7)
         self._heat, self._recent = heat, heat.recent
+        self._measure_fast()
+
+    def _measure_fast(self) -> None:
+        """What the fast tier really can hold: its pool may not have slabs for all of it."""
+        size = self._allocator.size_of(Tier.FAST)
+        part = self._data.part(Tier.FAST) if isinstance(self._data, TieredSpace) else None
+        if part is not None:
+            usage = part.usage()
+            size = min(size, (usage.allocated_bytes + usage.available_bytes) >> CLUSTER_SHIFT)
+        self._fast_clusters = size
 
     def _purge(self, node: Node, state: NodeState) -> None:
         if self._pins.pop(node.id, None) is not None:
@@ -123,19 +136,34 @@ class Placement(Attributes):
         pin = self._pins.get(stream.node.id)
         if pin is not None:
             return Tier(1 - pin) if self._short_until[pin] > now else pin
-        allocator = self._allocator
-        size = allocator.size_of(Tier.FAST)
+        size = self._fast_clusters
         return place_new(
-            size - allocator.taken_of(Tier.FAST),
+            size - self._allocator.taken_of(Tier.FAST),
             size,
             state.burst_clusters << CLUSTER_SHIFT,
             self._short_until[Tier.FAST] > now >= self._short_until[Tier.SLOW],
             self.policy,
         )
 
+    def _pack(self) -> bool:
+        """A pool has no slab left: for a while new clusters are looked for where others were before. True if
+        that is news."""
+        now = self._runtime.now()
+        is_news = now >= self._packing_until
+        self._packing_until = now + SHORT_S
+        self._allocator.is_packing = True
+        return is_news
+
+    def _is_packing(self) -> bool:
+        if self._allocator.is_packing and self._runtime.now() >= self._packing_until:
+            self._allocator.is_packing = False
+        return self._allocator.is_packing
+
     def _hand_over(self, taken: Iterable[tuple[int, int]]) -> bool:
-        """The pool had no slab for these new clusters. True: a tier that was passed over until now may have
-        room; try again."""
+        """The pool had no slab for these new clusters. True: try again, there may be room where slabs are, or
+        on a tier that was passed over until now."""
+        if self._pack():
+            return True
         if self._heat is None or not isinstance(self._data, TieredSpace):
             return False
         needed: dict[Tier, int] = {}
@@ -144,6 +172,7 @@ class Placement(Attributes):
             needed[tier] = needed.get(tier, 0) + (count << CLUSTER_SHIFT)
         now = self._runtime.now()
         short = [tier for tier, n in needed.items() if len(needed) == 1 or self._obtainable(tier) < n]
+        self._measure_fast()
         for tier in short:
             self._short_until[tier] = now + SHORT_S
         others = [tier for tier in Tier if tier not in short and self._obtainable(tier) >= CLUSTER_BYTES]

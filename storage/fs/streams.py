@@ -148,6 +148,8 @@ class Streams(Placement):
         allocator = self._allocator
         runs: list[tuple[int, int]] = []
         tier = self._tier_for(stream, state, count, growing)
+        if allocator.is_packing and self._is_packing():
+            hint, growing = -1, False
         first, spare = state.ahead
         if spare and first == hint and (tier is None or allocator.zone_of(first).tier == tier):
             used = min(spare, count)

@@ -120,6 +120,7 @@ class Tiering(Thin):
             if not self._may_go_on() or self._heat is None:
                 return
             self._heat.fold(now)
+            self._measure_fast()
             try:
                 if now - saved >= SAVE_S:
                     saved = now
@@ -174,6 +175,7 @@ class Tiering(Thin):
         grown = await super().grow(data)
         if len({zone.tier for zone in self._allocator.zones}) > 1:
             self._begin_counting()
+            self._measure_fast()
             self._watch_tiers()
         return grown
 
@@ -199,7 +201,8 @@ class Tiering(Thin):
         try:
             self._heat.fold(self._runtime.now())
             allocator = self._allocator
-            size = allocator.size_of(Tier.FAST) << CLUSTER_SHIFT
+            self._measure_fast()
+            size = self._fast_clusters << CLUSTER_SHIFT
             taken = allocator.taken_of(Tier.FAST) << CLUSTER_SHIFT
             budget = 2 * (size + taken) if budget_bytes is None else budget_bytes
             uses = await self._uses()

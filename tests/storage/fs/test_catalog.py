@@ -269,8 +269,7 @@ def test_a_full_pool_is_a_full_volume_and_trim_lets_it_go_on():
         node = make(fs, "a")
         put(fs, node, 0, b"a" * (30 * CLUSTER))
         other = make(fs, "b")
-        with pytest.raises(VolumeFull):
-            put(fs, other, 0, b"b" * (20 * CLUSTER))
+        assert not put(fs, other, 0, b"b" * (20 * CLUSTER)), "`write` may find room where slabs are"
         assert other.data.size_bytes == other.data.allocated_bytes == 0
         with pytest.raises(VolumeFull):
             await fs.write(other.data, 0, memoryview(b"b" * (20 * CLUSTER)))

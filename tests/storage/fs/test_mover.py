@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from storage.errors import StorageError
+from storage.errors import StorageError, VolumeFull
 from storage.fs.check import check_catalog
 from storage.fs.mover import Piece, cut_pieces, merged
 from storage.fs.thin import rows_to_empty
@@ -540,6 +540,35 @@ def test_a_writer_gets_the_clusters_that_are_being_trimmed():
         await fs.retrim()
 
     plain(body, 4 * MIB, CLUSTER)
+
+
+def test_a_pool_without_slabs_still_takes_what_fits_where_slabs_are():
+    """storage/fs/placement.py: new clusters are looked for where others were before."""
+
+    async def body(fs, data):
+        data.available_bytes = 4 * MIB
+        nodes = [make(fs, f"f{index}") for index in range(64)]
+        for node in nodes:
+            await put(fs, node, b"x" * CLUSTER)
+        for index in range(0, 64, 4):
+            fs.unlink(fs.root(), f"f{index}")
+        await fs.sync()
+        while fs._releasing:
+            await fs._released.wait()
+        assert data.available_bytes == 0
+        more = make(fs, "more")
+        await put(fs, more, b"y" * (10 * CLUSTER))
+        await put(fs, more, b"z" * (6 * CLUSTER), 10 * CLUSTER)
+        assert await get(fs, more) == b"y" * (10 * CLUSTER) + b"z" * (6 * CLUSTER)
+        with pytest.raises(VolumeFull):
+            await put(fs, more, b"z", 16 * CLUSTER)
+        data.available_bytes = 4 * MIB
+        await put(fs, more, b"z" * CLUSTER, 16 * CLUSTER)
+        await fs._runtime.sleep(60)
+        await put(fs, more, b"z" * CLUSTER, 17 * CLUSTER)
+        assert not fs._allocator.is_packing
+
+    plain(body, 64 * MIB, 2 * MIB)
 
 
 # pure -----------------------------------------------------------------------------------------------

@@ -88,6 +88,27 @@ def test_a_tier_whose_pool_is_full_hands_over_too(is_slow):
     tiered(body)
 
 
+def test_a_fast_tier_is_as_large_as_its_pool_lets_it_be():
+    """storage/fs/placement.py: the reserve and the passes count with what the pool has slabs for."""
+
+    async def body(fs, rig):
+        rig.parts[Tier.FAST].available_bytes = 4 * MIB
+        await rig.runtime.sleep(60)
+        nodes = [make(fs, f"f{index}") for index in range(12)]
+        for node in nodes:
+            await put(fs, node, b"x" * (MIB // 2))
+        fast = sum(bytes_on(fs, node, Tier.FAST) for node in nodes)
+        assert 3 * MIB <= fast <= 4 * MIB
+        rig.parts[Tier.FAST].available_bytes = 0
+        for node in nodes[8:]:
+            for _ in range(5):
+                fs.read_now(node.data, 0, memoryview(bytearray(MIB // 2)))
+        await fs.optimize_tiers()
+        assert all(bytes_on(fs, node, Tier.SLOW) == 0 for node in nodes[8:])
+
+    tiered(body)
+
+
 def test_a_pinned_file_grows_on_its_tier():
     """docs/design-spaces.md, Tiers: pins by file."""
 
