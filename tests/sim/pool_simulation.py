@@ -97,7 +97,7 @@ class Plan:
             cold=rng.choice((0.0, 0.05, 0.5, 1.0)),
             think_s=rng.choice((0.001, 0.02, 0.3)),
             acts=frozenset(act for act in ACTS if rng.random() < 0.6),
-            acts_every_s=rng.choice((0.05, 0.3, 1.0)),
+            acts_every_s=rng.choice((0.01, 0.05, 0.3)),
             cuts=[rng.choice(("time", "operation", "operation", "close")) for _ in range(lives)],
             may_be_fresh=rng.random() < 0.3,
             may_lie=rng.random() < 0.3,

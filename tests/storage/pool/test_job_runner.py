@@ -81,6 +81,8 @@ class FakeWork:
 
     async def conclude(self) -> None:
         self.rig.concluded += 1
+        if self.rig.at_the_end is not None:
+            await self.rig.at_the_end()
 
 
 class Rig:
@@ -90,6 +92,7 @@ class Rig:
         self.count = count
         self.step_s = 0.01
         self.do: Callable[[int], Awaitable[None]] | None = None
+        self.at_the_end: Callable[[], Awaitable[None]] | None = None
         self.now_active = self.most_active = self.concluded = 0
         self.began: list[tuple[JobKind, int]] = []
         self.done: list[int] = []
@@ -373,14 +376,16 @@ def test_a_cancelled_caller_leaves_no_job_half_begun():
 
 
 def test_a_job_suspended_at_its_very_end_ends_when_it_is_resumed():
-    """Seed 93 of the pool simulation: it was suspended while its last survey was made, and ended as if it were
-    running."""
-    rig = Rig(count=0)
+    """Seed 93 of the pool simulation: suspended when all was done, it ended as if it were running."""
+    rig = Rig(count=1)
 
     async def work() -> None:
+        async def suspend() -> None:
+            await rig.runner.suspend(1)
+
+        rig.at_the_end = suspend
         job = await rig.submit()
-        await rig.runner.suspend(job)
-        await rig.runtime.sleep(5)
+        await rig.runtime.sleep(100)
         assert rig.runner.status(job).state == "Suspended"
         await rig.runner.resume(job)
         assert (await rig.runner.wait(job)).state == "Completed"
