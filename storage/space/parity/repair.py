@@ -51,11 +51,15 @@ async def refill(machine: ParityMachine, slabs: SlabSet, target: Place, pace: Pa
             nonlocal copied
             number = machine.stripe_number(slabs.row, stripe)
             claim = await machine.claims.acquire(number, number + 1)
+            step = 0
             try:
                 if not slabs.is_dead:
-                    copied += await _refill_step(machine, slabs, first, count, target, pace)
+                    step = await _refill_step(machine, slabs, first, count, target)
             finally:
                 machine.claims.release(claim)
+            copied += step
+            if step:
+                await pace(step)  # not with the claim: a job that is suspended holds no writer back
 
         return work
 
@@ -79,7 +83,7 @@ async def refill(machine: ParityMachine, slabs: SlabSet, target: Place, pace: Pa
 
 
 async def _refill_step(
-    machine: ParityMachine, slabs: SlabSet, first: int, count: int, target: Place, pace: Pace
+    machine: ParityMachine, slabs: SlabSet, first: int, count: int, target: Place
 ) -> int:
     """Raises: DiskFailed (the target's), BlockCorrupt, SlabLost."""
     sets = machine.rows[slabs.row]
@@ -98,7 +102,6 @@ async def _refill_step(
         good = [False] * count
     if all(good):
         return 0
-    await pace(good.count(False) * BLOCK_BYTES)
     slices = await fetch(machine, sets, first, count, (slabs.column,))
     source = memoryview(slices.blocks[slabs.column])
     for begin, end in _runs(good):

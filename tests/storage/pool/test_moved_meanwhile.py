@@ -1,9 +1,13 @@
-"""A slab that moves while another thread reads it: what was read of the old place counts for nothing."""
+"""A slab that moves while others use it: nobody takes what the old place holds for data, nobody waits."""
 
 from __future__ import annotations
 
+import pytest
+
+from storage.space.mirror import MirrorSpace
 from storage.units import SpaceOffset
 from tests.storage.pool.rig import Rig
+from tests.storage.pool.test_resiliencies import SIZE, Tank
 
 
 def test_a_slab_that_was_freed_under_a_reader_in_another_thread_is_not_read_as_zeros() -> None:
@@ -36,3 +40,54 @@ def test_a_slab_that_was_freed_under_a_reader_in_another_thread_is_not_read_as_z
         assert done and into == rig.model[:8192]
 
     rig.run(work)
+
+
+class Stopped(Exception):
+    """The test has seen enough."""
+
+
+@pytest.mark.parametrize("kind", ["mirror", "three-way-mirror", "parity", "dual-parity"])
+@pytest.mark.parametrize("is_scrub", [False, True])
+def test_a_job_that_is_held_back_holds_no_writer_back(kind: str, is_scrub: bool) -> None:
+    """`pace` may wait for ever: wherever it is awaited, the whole space can be written and read."""
+    tank = Tank(kind, 2)
+
+    async def work() -> None:
+        await tank.create()
+        await tank.write(0, tank.rng.randbytes(SIZE), fresh=True)
+        await tank.space.flush()
+        core = tank.pool._core
+        machine = next(one for one in core.spaces.values() if one.name == "s")
+        looked = 0
+
+        async def pace(count: int) -> None:
+            nonlocal looked
+            looked += 1
+            for _ in range(100):
+                if not (machine.claims if isinstance(machine, MirrorSpace) else machine.claims._held):
+                    break
+                await tank.world.runtime.sleep(0.01)
+            else:
+                raise AssertionError("a claim is held while the job waits")
+            if looked % 3 == 0:
+                await tank.write(0, tank.rng.randbytes(SIZE), fresh=True)
+                await tank.space.flush()
+                await tank.check()
+            if looked >= 12:
+                raise Stopped
+
+        slabs = machine.row(0)[0]
+        place = None if is_scrub else await core.start_copy(machine, slabs, slabs.copies[0])
+        try:
+            for _ in range(12):
+                if place is None:
+                    await machine.scrub_row(0, pace)
+                else:
+                    await machine.refill(slabs, place, pace)
+        except Stopped:
+            pass
+        assert looked >= 3
+        await tank.check()
+        await tank.pool.close()
+
+    tank.world.runtime.run(work())
