@@ -43,12 +43,17 @@ def check_domain(path: str) -> str:
     return path
 
 
-async def require_blank(disks: Sequence[Disk], core: PoolHost | None = None) -> None:
-    """Raises PoolInUse if a disk belongs to a pool. What an interrupted `add` to this pool left is blank."""
+async def require_blank(
+    disks: Sequence[Disk], core: PoolHost | None = None, overwrite: bool = False
+) -> None:
+    """Raises PoolInUse if a disk belongs to a pool. What an interrupted `add` to this pool left is blank; and
+    with `overwrite` all but the members of this pool that are there."""
     for disk in disks:
         try:
             label = await opening.read_label(disk)
         except LabelCorrupt:
+            continue
+        if overwrite and (core is None or not _is_there(core, label)):
             continue
         if core is not None and label.pool_id == core.state.pool.pool_id:
             known = core.state.disks.get(label.number)
@@ -58,6 +63,13 @@ async def require_blank(disks: Sequence[Disk], core: PoolHost | None = None) -> 
             f"disk {disk.name} belongs to pool {label.pool_name} already; "
             "remove it there first, or overwrite it"
         )
+
+
+def _is_there(core: PoolHost, label: Label) -> bool:
+    record = core.state.disks.get(label.number)
+    if record is None or label.pool_id != core.state.pool.pool_id or record.disk_id != label.disk_id:
+        return False
+    return core.members[label.number].disk is not None
 
 
 async def add_disks(
@@ -77,8 +89,7 @@ async def add_disks(
         raise ValueError(f"a pool has at most {DISKS_MAX} disks")
     if media is not MediaType.UNSPECIFIED or usage is not Usage.AUTO_SELECT:
         core.require_version(2, "media types and usages")
-    if not overwrite:
-        await require_blank(disks, core)
+    await require_blank(disks, core, overwrite)
     fresh = [_plan(core, disk, first + at) for at, disk in enumerate(disks)]
     for member in fresh:
         await _write_blank(core, member)

@@ -202,6 +202,8 @@ def test_a_disk_that_doesnt_belong_is_not_let_in() -> None:
             await rig.pool.add_disks([other])
         with pytest.raises(PoolInUse, match="a member that is there"):
             await rig.pool.reset_disk(rig.world.disks[0])
+        with pytest.raises(PoolInUse, match="belongs to pool tank"):
+            await rig.pool.add_disks([rig.world.disks[0]], overwrite=True)
         await rig.pool.reset_disk(other)
         assert await rig.pool.add_disks([other]) == [3]
 
