@@ -20,7 +20,7 @@ import trio
 
 from storage.errors import DiskFailed, LabelCorrupt, PoolFull, PoolInUse, StorageError
 from storage.pool.metadata import Usage
-from storage.units import BLOCK_BYTES
+from storage.units import BLOCK_BYTES, SpaceOffset
 from tests.sim.pool_disk import PoolDisk
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ class Nemesis:
         acts = [
             self._fail, self._vanish, self._err_once, self._unreadable, self._rot, self._misdirect,
             self._go_back, self._lie, self._crawl, self._add, self._retire, self._replace, self._optimize,
-            self._scrub, self._cancel, self._suspend, self._wait, self._bring_back, self._bring_back,
+            self._scrub, self._cancel, self._suspend, self._wait, self._space, self._bring_back,
+            self._bring_back,
         ]  # fmt: skip
         allowed = self._sim.plan.acts
         acts = [act for act in acts if act.__name__.strip("_") in allowed or act == self._bring_back]
@@ -193,6 +194,22 @@ class Nemesis:
             self.counts["disk replaced"] += 1
             await self._sim.add_disk(spare, Usage.AUTO_SELECT)
             await self._sim.pool.jobs.remove(number)
+
+    async def _space(self) -> None:
+        """One is made, written to, made larger, and deleted, whatever jobs do with it meanwhile."""
+        kind = self._rng.choice(("mirror", "parity"))
+        name = f"{kind} of {trio.current_time():.6f}"
+        space = await self._sim.pool.create_space(name, kind, 128 << 10, write_cache_bytes=None)
+        self.counts["space made"] += 1
+        data = self._rng.randbytes(64 << 10)
+        await space.write(SpaceOffset(0), [data])
+        await space.flush()
+        await trio.sleep(self._rng.choice((0.0, 0.01, 0.5)))
+        await self._sim.pool.resize_space(name, 256 << 10)
+        buffer = bytearray(len(data))
+        await space.read(SpaceOffset(0), memoryview(buffer))
+        assert buffer == data, f"space {name} doesn't hold what was written to it"
+        await self._sim.pool.delete_space(name)
 
     async def _optimize(self) -> None:
         self._sim.started(await self._sim.pool.jobs.optimize())

@@ -42,7 +42,7 @@ HEALED_S = 8_000.0
 """Simulated seconds after which everything must be well again, once faults have ended."""
 ACTS = (
     "fail", "vanish", "err_once", "unreadable", "rot", "misdirect", "go_back", "lie", "crawl", "add",
-    "retire", "replace", "optimize", "scrub", "cancel", "suspend", "wait",
+    "retire", "replace", "optimize", "scrub", "cancel", "suspend", "wait", "space",
 )  # fmt: skip
 KINDS = {"simple": 0, "mirror": 1, "three-way-mirror": 2, "parity": 1, "dual-parity": 2}
 """Resiliency -> how many disks may be lost."""
