@@ -298,7 +298,9 @@ class PoolSimulation:
     _was_rotten = False
 
     async def _content(self, name: str) -> list[bytes | None]:
-        """All sectors; None where a fragile space has lost them."""
+        """All sectors; None where a fragile space has lost them. What a power cut tore while its other
+        copies were
+        rotten is written anew."""
         found: list[bytes | None] = []
         for offset in range(0, self.models[name].size_bytes, BLOCK):
             buffer = bytearray(BLOCK)
@@ -306,10 +308,13 @@ class PoolSimulation:
                 space = self.pool.space(name)
                 await space.read(SpaceOffset(offset), memoryview(buffer))
             except StorageError as error:
-                if not (self._is_after_cut and self._was_rotten and self.models[name].is_unflushed(offset)):
+                is_torn = self._is_after_cut and self._was_rotten and self.models[name].is_unflushed(offset)
+                if not is_torn or name in self.fragile:
                     self.told(name, "audit", offset, error)
-                found.extend([None] * (BLOCK // SECTOR))
-                continue
+                    found.extend([None] * (BLOCK // SECTOR))
+                    continue
+                buffer[:] = self.rng.randbytes(BLOCK)  # torn here and rotten there: its user writes it anew
+                await self.pool.space(name).write(SpaceOffset(offset), [bytes(buffer)])
             found.extend(bytes(buffer[at : at + SECTOR]) for at in range(0, BLOCK, SECTOR))
         return found
 
