@@ -105,7 +105,7 @@ class Node:
                 node.disks = await open_disks(settings.disks, runtime)
                 if not node.disks:
                     raise PoolUnavailable(f"none of the pool's {len(settings.disks)} disks can be opened")
-                node.pool = await Pool.open(node.disks, runtime)
+                node.pool = await Pool.open(node.disks, runtime, resync=False)  # the upkeep sees to it
                 node.pool_opened(node.disks)
                 for name in node.volume_names():
                     await node.mount_or_detach(name)

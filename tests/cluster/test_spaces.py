@@ -224,6 +224,33 @@ def test_a_disk_that_vanishes_is_noticed_and_taken_back_when_it_returns(
     on_node(new_state(tmp_path), body)
 
 
+@pytest.mark.parametrize("resiliency", ["mirror", "three-way-mirror"])
+def test_a_disk_that_missed_writes_in_an_earlier_run_is_refilled_by_a_job(
+    tmp_path: Path, resiliency: str
+) -> None:
+    """The node serves at once, however much there is to copy; Repair is a job like any other."""
+    state, data = new_state(tmp_path), random.Random(4).randbytes(4 * MIB)
+
+    async def first(node: Node) -> None:
+        await make_pool(node, tmp_path, disks=5)
+        await perform(node, "volume.create", {"name": "v", "size_bytes": 64 * MIB, "resiliency": resiliency})
+        (tmp_path / "disk1").rename(tmp_path / "aside")
+        await node.physical.look()
+        await write(node, "meanwhile", data)
+
+    async def second(node: Node) -> None:
+        assert (await perform(node, "health", {}))["health"] != "Healthy"
+        await until(lambda: healthy(node), "all is healthy again")
+        assert any("Repair" in job["name"] for job in await perform(node, "job.list", {}))
+        (tmp_path / "disk2").rename(tmp_path / "aside2")
+        await node.physical.look()
+        assert await read(node, "meanwhile") == data
+
+    on_node(state, first)
+    (tmp_path / "aside").rename(tmp_path / "disk1")
+    on_node(state, second)
+
+
 @pytest.mark.parametrize("resiliency", ["mirror", "parity", "dual-parity"])
 def test_a_deleted_disk_is_replaced_at_the_same_path_and_rebuilt(tmp_path: Path, resiliency: str) -> None:
     state = new_state(tmp_path)
