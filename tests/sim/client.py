@@ -261,20 +261,8 @@ class SimClient(BreakAnswers):
             name=wire_name(path, stream),
             contexts=tuple(wanted),
         )
-        file.opens += 1
-        file.opening += 1
         began = self.sim.clock.tick()
-        try:
-            status, message, order = await self.call(
-                Command.CREATE, request, generation=generation, also=also
-            )
-        except BaseException as error:
-            self._lease_left(lease)
-            if isinstance(error, Lost):
-                await self.quiet()  # until then the server may do it
-            raise
-        finally:
-            file.opening -= 1
+        status, message, order = await self._call_create(request, file, lease, generation, also)
         if status != Status.SUCCESS:
             self._lease_left(lease)
             return status
@@ -304,6 +292,26 @@ class SimClient(BreakAnswers):
         self.handles[handle] = None
         self._granted(handle, response.oplock_level, found, order)
         return handle
+
+    async def _call_create(
+        self,
+        request: CreateRequest,
+        file: ModelFile,
+        lease: SimLease | None,
+        generation: int,
+        also: tuple[Status, ...],
+    ) -> tuple[Status, memoryview, int]:
+        file.opens += 1
+        file.opening += 1
+        try:
+            return await self.call(Command.CREATE, request, generation=generation, also=also)
+        except BaseException as error:
+            self._lease_left(lease)
+            if isinstance(error, Lost):
+                await self.quiet()  # until then the server may do it
+            raise
+        finally:
+            file.opening -= 1
 
     def _check_sharing(self, handle: Handle, began: int) -> None:
         """Whoever had the stream open all the while shares it with this open, and the other way round."""
