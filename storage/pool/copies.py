@@ -31,7 +31,7 @@ from storage.units import BLOCK_BYTES, DiskOffset
 
 READ_ERRORS_MAX: Final = 16
 READ_ERRORS_WINDOW_S: Final = 60.0
-"""So many failed reads in so long take a disk out, though it goes on answering."""
+"""So many places that fail to be read in so long take a disk out, though it goes on answering."""
 
 
 class Copies:
@@ -133,8 +133,10 @@ class Copies:
             return
         now = self._runtime.now()
         member.read_errors += 1
-        recent = [at for at in member.read_errors_at if now - at < READ_ERRORS_WINDOW_S]
-        member.read_errors_at = [*recent, now]
+        last = member.read_errors_at
+        recent = {what: at for what, at in last.items() if now - at < READ_ERRORS_WINDOW_S}
+        recent[str(error)] = now  # one bad place that is asked for again and again is one
+        member.read_errors_at = recent
         if len(member.read_errors_at) < READ_ERRORS_MAX:
             try:
                 await disk.read(DiskOffset(0), [memoryview(bytearray(BLOCK_BYTES))])

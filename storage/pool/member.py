@@ -44,7 +44,8 @@ class Member:
         self.used_bytes = 0
         self.repaired_blocks = 0
         self.read_errors = 0
-        self.read_errors_at: list[float] = []
+        self.read_errors_at: dict[str, float] = {}
+        """What was said of each place that could not be read -> when last."""
         """When reads failed lately (seconds)."""
         self.away_since_s: float | None = None
 
@@ -53,7 +54,7 @@ class Member:
         self.meter = Meter()
         self.disk = TimedDisk(disk, self.meter, now)
         self.gone = self.failure = self.away_since_s = None
-        self.read_errors_at = []
+        self.read_errors_at = {}
 
     @property
     def known_label(self) -> Label:

@@ -64,8 +64,9 @@ class SimDisk:
         at = int(offset)
         if self.unreadable:
             end = at + sum(map(len, into))
-            if any(block in self.unreadable for block in range(at, end, BLOCK_BYTES)):
-                raise DiskFailed(f"disk {self._name}: Unrecovered read error at byte {at}")
+            bad = next((block for block in range(at, end, BLOCK_BYTES) if block in self.unreadable), None)
+            if bad is not None:
+                raise DiskFailed(f"disk {self._name}: Unrecovered read error at byte {bad}")
         for view in into:
             view[:] = self.content[at : at + len(view)]
             at += len(view)
