@@ -77,6 +77,10 @@ class SpaceMachine(Protocol):
         then drops the stale mark. Raises: DiskFailed, SlabLost, BlockCorrupt."""
         ...
 
+    async def flush(self) -> None:
+        """What was written so far, repairs too, is durable on return."""
+        ...
+
     async def scrub_row(self, number: int, pace: Pace) -> ScrubResult:
         """Read and verify every written block of every copy that is current; repair what is bad."""
         ...

@@ -197,9 +197,17 @@ async def _scrub_set(space: MirrorSpace, slabs: SlabSet, pace: Pace, result: Scr
                 await _scrub_granule(space, slabs, at, result)
 
 
-def _is_changing(slabs: SlabSet, number: int) -> bool:
-    """Is a flush about to write the page, or doing so? (The scrub itself is one of those in flight.)"""
-    return slabs.is_dead or number in slabs.dirty or slabs.inflight > 1
+def _is_left_to_flush(space: MirrorSpace, slabs: SlabSet, number: int) -> bool:
+    """While something else works on the slab (the scrub itself is one of those in flight) its page isn't
+    compared: that may be a flush of it, or a refill, which writes no page of the other copies. So the next
+    flush writes it to all of them."""
+    if slabs.is_dead or number in slabs.dirty:
+        return True
+    if slabs.inflight <= 1:
+        return False
+    slabs.dirty.add(number)
+    space.dirty[slabs] = None
+    return True
 
 
 async def _scrub_page(space: MirrorSpace, slabs: SlabSet, number: int, result: ScrubResult) -> None:
@@ -209,13 +217,13 @@ async def _scrub_page(space: MirrorSpace, slabs: SlabSet, number: int, result: S
         theirs = new_page()
         where = place.checks + number * PAGE_BYTES
         try:
-            if _is_changing(slabs, number):
+            if _is_left_to_flush(space, slabs, number):
                 return
             await read_at(space, place, where, memoryview(theirs).cast("B"))
         except DiskFailed:
             theirs = array("I", b"\xff" * PAGE_BYTES)
         page = slabs.pages.get(number, page)
-        if theirs == page or _is_changing(slabs, number) or place not in slabs.readers:
+        if theirs == page or place not in slabs.readers or _is_left_to_flush(space, slabs, number):
             continue
         try:
             await write_verified(space, place, where, memoryview(array("I", page)).cast("B"))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from storage.errors import BlockCorrupt
+from storage.errors import BlockCorrupt, StorageError
 from storage.pool.jobs.crew import WHOLE_ROW
 from storage.pool.jobs.port import JobHost, Key, Run, Task
 from storage.pool.jobs.repair import is_part_of
@@ -71,7 +71,16 @@ class ScrubWork:
         return None if first is None else _POINT.pack(1, first.space_id, first.row)
 
     async def conclude(self) -> None:
-        return
+        """A scrub that says Completed has made what it repaired durable."""
+        first: StorageError | None = None
+        for machine in list(self._host.machines.values()):
+            if is_part_of(machine.state, self._space_id) and not machine.is_deleted:
+                try:
+                    await machine.flush()
+                except StorageError as error:
+                    first = first or error
+        if first is not None:
+            raise first
 
 
 def decode_point(checkpoint: bytes) -> tuple[int, int]:
