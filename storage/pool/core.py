@@ -194,6 +194,9 @@ class PoolCore(Durability):
         return sum(disk.slab_count - self.free[number].free for number, disk in self.state.disks.items())
 
     def zero_checks(self, copy: CopyRecord) -> Callable[[], Awaitable[None]]:
+        """Read again: entries of the slab's last owner, if the zeros went elsewhere, would stand against what
+        the other copies say of blocks that were never written, with nothing to tell who is right."""
+
         async def work() -> None:
             member = self.members[copy.disk]
             disk = member.disk
@@ -206,6 +209,11 @@ class PoolCore(Durability):
                     zeros = ZEROS[: end - at]
                     if not disk.write_now(DiskOffset(at), [zeros]):
                         await disk.write(DiskOffset(at), [zeros])
+                    again = bytearray(len(zeros))
+                    if not disk.read_now(DiskOffset(at), [memoryview(again)]):
+                        await disk.read(DiskOffset(at), [memoryview(again)])
+                    if again != zeros:
+                        raise DiskFailed(f"disk {disk.name}: byte {at} does not hold what was written there")
             except DiskFailed as error:
                 self.disk_failed(copy.disk, error)
                 raise

@@ -196,8 +196,10 @@ class Nemesis:
             await self._sim.pool.jobs.remove(number)
 
     async def _space(self) -> None:
-        """One is made, written to, made larger, and deleted, whatever jobs do with it meanwhile."""
-        kind = self._rng.choice(("mirror", "parity"))
+        """One is made, written to, made larger, and deleted, whatever jobs do with it meanwhile. It tolerates
+        as many hurt disks as there may be."""
+        strong = self._budget.tolerance > 1
+        kind = self._rng.choice(("three-way-mirror", "dual-parity") if strong else ("mirror", "parity"))
         name = f"{kind} of {trio.current_time():.6f}"
         space = await self._sim.pool.create_space(name, kind, 128 << 10, write_cache_bytes=None)
         self.counts["space made"] += 1
