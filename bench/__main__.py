@@ -1,9 +1,8 @@
 """`python -m bench [--quick] [--only GLOB] [--servers serve,pool,samba,impacket] [--json FILE]`
 
 Starts each server on loopback, runs every row on each in turn, several times over, and prints medians, the
-ratio to smbd's and the
-server's CPU per operation. All servers of a row run in the same minute, so that a drift of the machine hits
-them alike.
+ratio to smbd's and the server's CPU per operation. All servers of a row run in the same minute, so that a
+drift of the machine hits them alike.
 """
 
 from __future__ import annotations

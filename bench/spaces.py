@@ -1,12 +1,9 @@
 """`python -m bench spaces [--quick] [--kinds GLOB] [--rebuild] [--encode]`
 
 Spaces of every kind in this process, on files in memory (so: our CPU, not a disk's speed). A row is one kind
-in
-one state; columns are MiB/s or thousands a second, CPU us a MiB or an operation, and bytes that reached the
-disks
-per byte written. Writes are flushed: bulk ones at the end, small ones every 32; "sync" flushes each.
-`--encode`:
-Reed-Solomon alone. `--rebuild`: how much of what paced disks give a rebuild uses.
+in one state; columns are MiB/s or thousands a second, CPU us a MiB or an operation, and bytes that reached
+the disks per byte written. Writes are flushed: bulk ones at the end, small ones every 32; "sync" flushes
+each. `--encode`: Reed-Solomon alone. `--rebuild`: how much of what paced disks give a rebuild uses.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Users and groups of a node: who may log on, with which SIDs and rights.
 
 Kept in STATE/users.json (mode 0600): NT hashes, never passwords. A user's token has the account's SID, the
-domain-users group of
-the machine, the well-known groups of a network logon, and BUILTIN\\Users or BUILTIN\\Administrators.
-Source: [MS-DTYP] 2.4.2.4 Well-Known SID Structures; [MS-SAMR] 3.1.4.2 (RIDs from 1000 on).
-Pure: no I/O; randomness comes in.
+domain-users group of the machine, the well-known groups of a network logon, and BUILTIN\\Users or
+BUILTIN\\Administrators. Source: [MS-DTYP] 2.4.2.4 Well-Known SID Structures; [MS-SAMR] 3.1.4.2 (RIDs from
+1000 on). Pure: no I/O; randomness comes in.
 """
 
 from __future__ import annotations

@@ -10,10 +10,8 @@ one has gone, and handing one that is back to the pool.
 A look every second. A disk that failed although it is still there is tried again after 5, 30 and 120 seconds,
 three times in 360 s at most (System.Storage.PhysicalDisk.Unresponsive.Reset.CountAllowed,
 CountResetIntervalSeconds); then it stays out until something at its path changes or it is replaced. What is
-at
-the path and is not the pool's is left alone: `sofs disk replace` or `reset` are the operator's.
-Owner: the node. The pool owns the opened disks; this knows them by path. Times: seconds on the injected
-clock.
+at the path and is not the pool's is left alone: `sofs disk replace` or `reset` are the operator's. Owner: the
+node. The pool owns the opened disks; this knows them by path. Times: seconds on the injected clock.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 interfaces.
 
 `Serving` is the only one that knows both `smbsrv.Server` and the node's configuration. It decides nothing
-about files; about
-shares it turns names of users and groups into SIDs and rights.
+about files; about shares it turns names of users and groups into SIDs and rights.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Port: one disk, as the pool sees it: a row of blocks that can be read, written, flushed and trimmed.
 
 Implementations: `storage/io/filedisk.py` (a file or a block device), `tests/sim/disk.py` (simulated, with
-faults),
-later `cluster/bus` (a disk of another node). `tests/suites/disk.py` runs over each of them.
+faults), later `cluster/bus` (a disk of another node). `tests/suites/disk.py` runs over each of them.
 
 Contract
   * Offsets and lengths are multiples of `BLOCK_BYTES`.

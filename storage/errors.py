@@ -1,8 +1,7 @@
 """What can go wrong below the object store.
 
 Each error says what was tried, on what, with numbers. `storage/objectstore/errors.py` holds the one table
-that
-maps these to NTSTATUS. A caller never gets wrong bytes in place of one of these.
+that maps these to NTSTATUS. A caller never gets wrong bytes in place of one of these.
 """
 
 from __future__ import annotations

@@ -2,9 +2,8 @@
 
 Two implementations: real Trio (`cluster/io/runtime.py`) and the simulation (`tests/sim/`). Code outside `io/`
 awaits only what comes from here or from another port. An `async def` that returns without awaiting any of
-these
-runs to its end inline, inside the server's pump (docs/design.md, "Eager handlers"); the first one it awaits
-moves it to a task.
+these runs to its end inline, inside the server's pump (docs/design.md, "Eager handlers"); the first one it
+awaits moves it to a task.
 """
 
 from __future__ import annotations

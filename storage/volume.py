@@ -2,19 +2,15 @@
 bytes.
 
 Implementations: `storage/objectstore/volume.py` (the one arbiter, over a `FileSystem`), later `cluster/csv`
-(the same port on
-nodes that are not the coordinator). A server names leases and delivers breaks; it never decides.
+(the same port on nodes that are not the coordinator). A server names leases and delivers breaks; it never
+decides.
 
 Waiting: every `async` method may wait only through `storage.runtime`; most return inline. `*_now` methods
-never wait.
-Errors: StatusError (smbproto.status) from every method; storage errors are mapped inside
+never wait. Errors: StatusError (smbproto.status) from every method; storage errors are mapped inside
 (objectstore/errors.py), but for a disk or host that fails where nothing was expected to: then StorageError,
-and `status_error` maps it.
-Names: paths are relative to the volume's root, components separated by "\\", no leading or trailing "\\", ""
-is the root; the
-last component may carry ":stream:type". Times are FILETIME; access masks, attributes, options are the
-integers of [MS-DTYP]
-and [MS-FSCC]; sizes and offsets are bytes.
+and `status_error` maps it. Names: paths are relative to the volume's root, components separated by "\\", no
+leading or trailing "\\", "" is the root; the last component may carry ":stream:type". Times are FILETIME;
+access masks, attributes, options are the integers of [MS-DTYP] and [MS-FSCC]; sizes and offsets are bytes.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
     async def add(node: Node, args: ShareConfig) -> dict[str, object]: ...
 
 Arguments come as a JSON object and are checked against the dataclass; results are JSON values. What an
-operator can put right is
-an OperatorError; it travels as text. Names are noun.verb in the vocabulary of the command line.
+operator can put right is an OperatorError; it travels as text. Names are noun.verb in the vocabulary of the
+command line.
 """
 
 from __future__ import annotations

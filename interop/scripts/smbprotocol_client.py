@@ -2,8 +2,7 @@
 check.
 
 Arguments: host, port, user, share, folder. The password is the first line of standard input. It is a program
-of its own
-because smbprotocol installs a top-level package called smbclient, as we do.
+of its own because smbprotocol installs a top-level package called smbclient, as we do.
 """
 
 import os

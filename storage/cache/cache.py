@@ -8,9 +8,8 @@
 Up to 256 KiB go through the journal, longer writes around it (core.py, C3). It fills: destaging begins at
 25 %, in earnest at 75 %; from 90 % on writers are slowed in proportion, at 100 % they wait. A journal that is
 lost is written through, once `abandon` has made durable that nobody replays it; a space whose blocks depend
-on
-each other (parity) refuses writes then. It caches no reads of clean data: what was read lies in the memory of
-the system, where the disks' files are cached.
+on each other (parity) refuses writes then. It caches no reads of clean data: what was read lies in the memory
+of the system, where the disks' files are cached.
 
 `storage.space.port.Space`. Owner: the loop's thread, but for `read_blocking`. Source: docs/design-spaces.md,
 "Write-back cache"; docs/formats/journal.md.

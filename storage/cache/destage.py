@@ -7,8 +7,8 @@
 
 A round ends early when it is told to stop; what it has applied is marked then. When the journal is lost, the
 destager writes through what is left (`rescue`). One task; only the ports are awaited. Invariants: C2 and C4
-of
-core.py. Errors of the backing end the round and are told to writers that wait for room; it tries again later.
+of core.py. Errors of the backing end the round and are told to writers that wait for room; it tries again
+later.
 """
 
 from __future__ import annotations

@@ -5,11 +5,10 @@
     a newer version of a block that is under way or STORED keeps that one as `older` until it is stored itself
 
 A block is found in the map until its content is durable behind the cache: so a miss means that the backing
-has
-it. Other threads look blocks up (`find`): a version's `data` may go at any moment, but then either `place`
-tells
-where it is or the map holds a newer one. Invariants: `young` holds exactly the versions put since the last
-`take_young`; `memory_blocks` counts versions whose data is here. Numbers are 4 KiB blocks of the space.
+has it. Other threads look blocks up (`find`): a version's `data` may go at any moment, but then either
+`place` tells where it is or the map holds a newer one. Invariants: `young` holds exactly the versions put
+since the last `take_young`; `memory_blocks` counts versions whose data is here. Numbers are 4 KiB blocks of
+the space.
 """
 
 from __future__ import annotations

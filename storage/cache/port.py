@@ -15,9 +15,8 @@ redo records together with the same data, in the same order, before anybody read
 
 Only the cache writes to a backing, and for one stripe it does one thing at a time: from `prepare` until the
 batch is retired no other `prepare`, `write_fresh` or `trim` touches the stripes of the batch. Batches come
-one
-after the other; `write_fresh`, `trim`, `read` and `flush` may run beside one, on other stripes.
-Source: docs/design-spaces.md.
+one after the other; `write_fresh`, `trim`, `read` and `flush` may run beside one, on other stripes. Source:
+docs/design-spaces.md.
 """
 
 from __future__ import annotations
@@ -52,8 +51,7 @@ class Backing(Protocol):
     async def prepare(self, batch: Batch) -> Sequence[bytes]:
         """Redo records that must be durable before `apply`: what else `apply` will write (parity), so that it
         can be written again. Allocates what the batch needs. None for spaces of copies; where blocks depend
-        on
-        each other, at least one (it may be empty bytes) for a batch that must be redone after a crash. The
+        on each other, at least one (it may be empty bytes) for a batch that must be redone after a crash. The
         caller gives the same batch to `apply` next."""
         ...
 

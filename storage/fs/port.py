@@ -2,24 +2,20 @@
 nothing.
 
 Implementations: `storage/fs/catalog` (SQLite catalog and extents over spaces), `storage/hostfs` (a directory
-of the host),
-`tests/suites` runs over both. Whether an open may succeed, share modes, locks, leases, access checks,
-inheritance and
-timestamp rules are the object store's alone; the file system keeps what it is told.
+of the host), `tests/suites` runs over both. Whether an open may succeed, share modes, locks, leases, access
+checks, inheritance and timestamp rules are the object store's alone; the file system keeps what it is told.
 
-Threading and waiting: metadata methods are plain `def` and answer at once from memory or the page cache.
-Data methods come
-in two forms: `*_now` never waits and says False when it would have to; the `async` twin then does it.
+Threading and waiting: metadata methods are plain `def` and answer at once from memory or the page cache. Data
+methods come in two forms: `*_now` never waits and says False when it would have to; the `async` twin then
+does it.
 
 Durability: a change is visible at once. It is durable after `flush(node)` (that node: data, metadata and the
-names that lead
-to it) or `sync()` returned, or a short time later by itself. After a crash the file system is as it was at
-some moment not
-earlier than the last flush; never metadata that exposes bytes which were not written.
+names that lead to it) or `sync()` returned, or a short time later by itself. After a crash the file system is
+as it was at some moment not earlier than the last flush; never metadata that exposes bytes which were not
+written.
 
 Names are as the client gave them (str, no surrogate check here: a lone surrogate is kept); comparison folds
-with the
-volume's upcase table. Times are FILETIME (100 ns since 1601). Sizes and offsets are bytes.
+with the volume's upcase table. Times are FILETIME (100 ns since 1601). Sizes and offsets are bytes.
 
 Raises: StorageError subclasses (VolumeFull when no cluster is left, BlockCorrupt ...), never StatusError.
 """

@@ -9,10 +9,8 @@ there a plain `preadv` is used, which on tmpfs never waits.
 
 Invariants: after the first failed write, flush or trim every call raises DiskFailed: the kernel reports a
 failed write-back once, so a second `fdatasync` that succeeds would prove nothing. A failed read says nothing
-of
-what was written: it is told, and that's all.
-Sources: preadv2(2) RWF_NOWAIT; fallocate(2) FALLOC_FL_PUNCH_HOLE; ioctl BLKDISCARD, BLKGETSIZE64
-(linux/fs.h).
+of what was written: it is told, and that's all. Sources: preadv2(2) RWF_NOWAIT; fallocate(2)
+FALLOC_FL_PUNCH_HOLE; ioctl BLKDISCARD, BLKGETSIZE64 (linux/fs.h).
 """
 
 from __future__ import annotations

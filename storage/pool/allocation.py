@@ -1,18 +1,15 @@
 """Which slabs a new row gets, what is free, and how many rows would still fit.
 
 A row needs `sets` sets of `apart` slabs; the slabs of a set lie in different fault domains. A mirror has a
-set
-a column (its copies), parity has one set a row (its columns), a simple space sets of one slab.
+set a column (its copies), parity has one set a row (its columns), a simple space sets of one slab.
 
 With n slabs left in a domain counted as min(n, f), f sets fit if and only if the sum is at least f x apart,
-and
-taking from the fullest domains first always gets there. But the fullest first would leave small disks idle,
-so
-the disks with the largest *share* free are tried first, those that the row doesn't use yet before all (a
-stripe keeps all its disks busy), and the choice is kept if it costs no more than one set of those that still
-fit. So uneven disks fill in proportion, to the last possible row: `rows_available` is exact for one space
-alone (with `preferred` disks it is a lower bound). Ties are broken by row number, so that first copies (which
-serve the reads) spread too.
+and taking from the fullest domains first always gets there. But the fullest first would leave small disks
+idle, so the disks with the largest *share* free are tried first, those that the row doesn't use yet before
+all (a stripe keeps all its disks busy), and the choice is kept if it costs no more than one set of those that
+still fit. So uneven disks fill in proportion, to the last possible row: `rows_available` is exact for one
+space alone (with `preferred` disks it is a lower bound). Ties are broken by row number, so that first copies
+(which serve the reads) spread too.
 
 Invariants: a slab is free, taken or in limbo (released, but the release isn't durable): never two of them.
 Owner: Pool. No I/O, no chance.

@@ -7,8 +7,7 @@ A fault is there while its condition is seen and gone when it isn't: nobody ackn
 from its type and object alone, so the same trouble has the same id at every look and after every restart.
 Folding: an enclosure of which every disk is away hides its disks; a disk that is away or failing hides "needs
 repair" of the spaces which lack nothing but its slabs, unless repair itself was in vain; data that hangs on
-its
-last copy, or is lost, is never hidden.
+its last copy, or is lost, is never hidden.
 
 Must not: look at anything, or remember: what is seen comes in whole. Sizes in bytes. No I/O.
 Source: Health Service faults (fields, types, severities); Storage Spaces health and operational states.

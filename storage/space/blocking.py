@@ -6,9 +6,8 @@
 A block may be written on the loop's thread between the reads of its entry and of its data: then it fits the
 entry that the write is about to put there, or it is read again. Rot fails every time: the other copy serves,
 and the loop's thread is left a note (`MirrorSpace.suspects`). A slab that moved or was released while it was
-read
-may hold anything, zeros too: that read counts for nothing. Nothing that the loop's thread owns is changed
-here, except for that note. Raises: BlockCorrupt, SlabLost, DiskFailed.
+read may hold anything, zeros too: that read counts for nothing. Nothing that the loop's thread owns is
+changed here, except for that note. Raises: BlockCorrupt, SlabLost, DiskFailed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Port: a space of some resiliency, as the pool sees it: rows of slabs, and what keeps them good.
 
 Implementations: `storage/space/mirror.py` (simple and mirror), `storage/space/parity/`. The pool allots
-slabs,
-keeps the durable map and decides which disks are there; the machine knows what lies in the slabs.
+slabs, keeps the durable map and decides which disks are there; the machine knows what lies in the slabs.
 Source: docs/design-spaces.md.
 """
 

@@ -1,21 +1,16 @@
 """Port: a space (virtual disk), as the file system sees it.
 
 Implementations: `storage/space/` over a pool, `tests/` in memory. Any byte range may be read or written; the
-space does the
-read-modify-write at the edges of its 4 KiB blocks, serialises overlapping writes, verifies checksums on each
-read and
-repairs a bad copy from a good one.
+space does the read-modify-write at the edges of its 4 KiB blocks, serialises overlapping writes, verifies
+checksums on each read and repairs a bad copy from a good one.
 
 Durability: as for a disk (`storage/disk.py`): a write is visible at once, durable after a later `flush`.
-After a
-power cut a block that was written since the last flush reads as its old or its new content (512-byte sectors
-may be
-mixed), the same from every copy; every other block reads as it was. Never an error for that reason, never
-other bytes.
+After a power cut a block that was written since the last flush reads as its old or its new content (512-byte
+sectors may be mixed), the same from every copy; every other block reads as it was. Never an error for that
+reason, never other bytes.
 
 `fresh=True` on a write says that nothing durable refers to these bytes yet (newly allocated clusters): the
-space may skip
-the write-intent record, and after a power cut the range may read as anything.
+space may skip the write-intent record, and after a power cut the range may read as anything.
 """
 
 from __future__ import annotations

@@ -10,9 +10,8 @@ cut the data of a write may have reached one disk and its checksum another):
     none, not `adopt`                         -> the newest entry stays; reads of the block say BlockCorrupt
 
 A page of which nothing fits, no entry any data and no entry another page's, is not this slab's: it is what
-the slab's
-last owner left, where the zeroing of a new slab got lost. A disk that lost what it had confirmed may
-bring back an entry of before a trim; two copies that know better outvote it.
+the slab's last owner left, where the zeroing of a new slab got lost. A disk that lost what it had confirmed
+may bring back an entry of before a trim; two copies that know better outvote it.
 
 `adopt` only inside regions that the intent logs of all current copies' disks name: elsewhere a mismatch is
 rot, and adopting it would turn rot into data. Then every copy gets the winner's data; the caller writes the

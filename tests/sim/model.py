@@ -2,11 +2,9 @@
 what.
 
 A change is an `Op` with the moment it was asked for and the moment it was answered; moments are a count, not
-a
-time. A read that began at `since` and ended now may see a register as any op left it that began before now,
+a time. A read that began at `since` and ended now may see a register as any op left it that began before now,
 unless another one that is known to have happened lies wholly between it and `since`. After a power cut the
-same
-holds, with only those ops in the way that were made durable.
+same holds, with only those ops in the way that were made durable.
 
 An op whose answer was lost `may` have happened: it is in nobody's way, and all can see it.
 """

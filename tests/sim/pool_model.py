@@ -1,16 +1,13 @@
 """What a space may read as: one register a sector of 512 bytes, with writes that overlap in time.
 
 Each write gives every sector a content of its own, and is a value with a beginning and an end. A read that
-ran
-from b to e may find a value if
+ran from b to e may find a value if
     it began before e, and
     no other value is surely later: began after this one had ended, and had ended itself before b.
 A value that a read found has ended for later reads, as it has taken effect. After a power cut a value may be
-found if no
-other one is surely later among those that had ended when the last completed flush began; the one that is
-found
-is the only one from then on. A weak value (a trim, a write that was cancelled or failed) need not take
-effect.
+found if no other one is surely later among those that had ended when the last completed flush began; the one
+that is found is the only one from then on. A weak value (a trim, a write that was cancelled or failed) need
+not take effect.
 """
 
 from __future__ import annotations

@@ -2,10 +2,8 @@
 Trio's private names; where they are gone, simulations are skipped and say so.
 
 Trio shuffles the tasks that are ready with a `Random` of its own, so that nobody relies on their order; here
-it
-is seeded, and the tasks are sorted by when they were made before they are shuffled. Time is a `MockClock`
-that
-jumps as soon as every task waits.
+it is seeded, and the tasks are sorted by when they were made before they are shuffled. Time is a `MockClock`
+that jumps as soon as every task waits.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
 """What the host has no place for, kept in one extended attribute of each file.
 
 `user.sofs.meta`: "<4sIQQ" magic b"SFM1", FILE_ATTRIBUTE_* bits that were set by clients, creation time,
-change time (FILETIME).
-Others: `user.sofs.sd` (self-relative security descriptor), `user.sofs.ea` (EA list), `user.sofs.reparse`,
-`user.sofs.oid`,
-`user.sofs.s:<name>` (one stream each). Where the host has no extended attributes these live as long as the
-server does.
+change time (FILETIME). Others: `user.sofs.sd` (self-relative security descriptor), `user.sofs.ea` (EA list),
+`user.sofs.reparse`, `user.sofs.oid`, `user.sofs.s:<name>` (one stream each). Where the host has no extended
+attributes these live as long as the server does.
 """
 
 from __future__ import annotations

@@ -1,12 +1,9 @@
 """`HostFileSystem`: a directory of the host behind the file-system port (`storage/fs/port.py`).
 
 What the host cannot keep (attributes, descriptors, streams, EAs, reparse points) lies in extended attributes
-(`attributes.py`).
-Others may change the directory at the same time: names are looked up anew (a directory's listing is believed
-while its
-times stand), and a file's attributes are read again when the host's change time moved. Nothing outside the
-directory is
-reached: a symbolic link of the host is not followed and not shown.
+(`attributes.py`). Others may change the directory at the same time: names are looked up anew (a directory's
+listing is believed while its times stand), and a file's attributes are read again when the host's change time
+moved. Nothing outside the directory is reached: a symbolic link of the host is not followed and not shown.
 Must not decide: who may open what is the object store's matter; the server's own rights on the host bound
 everything.
 """

@@ -1,13 +1,11 @@
 """Names of the host and names on the wire, and what a directory of the host contains, without case.
 
-The host's names are bytes, case-sensitive, and may hold characters that SMB reserves. Reserved ones are
-shown in the private
-range U+F001..U+F027 that Macintosh servers established and Linux and macOS clients use; names that are no
-UTF-8 are not shown.
+The host's names are bytes, case-sensitive, and may hold characters that SMB reserves. Reserved ones are shown
+in the private range U+F001..U+F027 that Macintosh servers established and Linux and macOS clients use; names
+that are no UTF-8 are not shown.
 
 `DirectoryNames` maps folded wire names to host names. It is believed as long as the directory's mtime and
-ctime stand as they
-were; changes made through us keep it current.
+ctime stand as they were; changes made through us keep it current.
 """
 
 from __future__ import annotations

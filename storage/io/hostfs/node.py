@@ -1,10 +1,9 @@
 """Nodes and streams of a host directory: what belongs to the file system alone, behind `Node.private` and
 `Stream.private`.
 
-A node knows its place as (parent, host name), so that renaming a directory moves all below it at once. A
-held node of a file
-opens one descriptor at its first read or write (or at once when it loses its last name) and closes it at the
-last drop.
+A node knows its place as (parent, host name), so that renaming a directory moves all below it at once. A held
+node of a file opens one descriptor at its first read or write (or at once when it loses its last name) and
+closes it at the last drop.
 """
 
 from __future__ import annotations

@@ -4,10 +4,8 @@
                      held by another job? -> wait until it is let go
 
 A task is never cut short: a stopped job's tasks leave at their next `pace`. `give_up` lets the job end
-although
-some of them never did; what these hold stays held, and other jobs fail there instead of waiting for ever.
-Owner: JobRunner.
-Awaits the Runtime only.
+although some of them never did; what these hold stays held, and other jobs fail there instead of waiting for
+ever. Owner: JobRunner. Awaits the Runtime only.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The journal's codec: what is written is read; what was not written is refused, and nothing else happens.
 
 docs/formats/journal.md, "Reading": "a record counts if its identity fits, its sequence is one more than the
-one
-before, its epoch is not below that of the one before and not above the mark's, and both checksums fit."
+one before, its epoch is not below that of the one before and not above the mark's, and both checksums fit."
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
 """Any writes, trims, flushes and destaging, with the power cut anywhere: what was flushed is there.
 
 storage/space/port.py: "After a power cut a block that was written since the last flush reads as its old or
-its
-new content (512-byte sectors may be mixed), the same from every copy; every other block reads as it was.
-Never
-an error for that reason, never other bytes."
+its new content (512-byte sectors may be mixed), the same from every copy; every other block reads as it was.
+Never an error for that reason, never other bytes."
 """
 
 from __future__ import annotations

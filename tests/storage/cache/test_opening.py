@@ -1,9 +1,8 @@
 """What a cache finds in its journal when it is opened, and what it must not believe.
 
 docs/formats/journal.md, "Reading": "The first that isn't so ends the journal: it, and all behind it, was
-never
-flushed. Why both: sequence numbers tell an earlier lap of the ring; epochs tell what lay behind a torn record
-when an earlier life ended."
+never flushed. Why both: sequence numbers tell an earlier lap of the ring; epochs tell what lay behind a torn
+record when an earlier life ended."
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """The cache in a pool of hard disks and SSDs: power cuts before every disk operation, SSDs lost.
 
 docs/design-spaces.md: the journal is "mirror, tolerance + 1 copies; on fast disks if there are any"; "If the
-journal's space is lost for writing (...): what is in memory is written through, and the cache goes on
-without a
-journal".
+journal's space is lost for writing (...): what is in memory is written through, and the cache goes on without
+a journal".
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Writes that nobody ends: the inline call reached one copy, and its caller was cancelled.
 
 Found by the simulation: a client was lost between the two halves of its WRITE. One copy of a block then
-failed
-its checksum for good, and the other was the only one left, though both disks were well; a clean shutdown even
-emptied the intent log, which could have told.
+failed its checksum for good, and the other was the only one left, though both disks were well; a clean
+shutdown even emptied the intent log, which could have told.
 """
 
 from storage.pool.pool import Pool
